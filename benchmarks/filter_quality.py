@@ -5,11 +5,15 @@ each choice of references, reads the scores back from the columns it published, 
 baselines score the very embeddings that the run left in its work folder: as they are, and centred as the solve sees
 them. Labels are used for nothing but the table. Each text is embedded once and handed to the runs that need it.
 
+Two kinds of set are made of the first: `clean`, its benign rows alone, and `rare`, these and one harmful row in a
+hundred, four draws. What `select: auto` makes of each set is in the last block.
+
 Needs the extra `offline` and a folder with Parquet files of columns prompt, response, source and label:
 instruct_h10, instruct_h30 (label "harmful" or "benign"), instruct_safe_ref, harmful_ref_same, harmful_ref_cross, and
 the same in the folder sub, smaller.
 
     python benchmarks/filter_quality.py --data FOLDER --sub --json quality.json
+    python benchmarks/filter_quality.py --data FOLDER --variant default alone no_direction potentials exact paper
 """
 
 import argparse
@@ -48,6 +52,17 @@ from sot_filter.workspace import claim
 
 #: Source of the refusals in the safe reference: "full" has them, "task" does not.
 REFUSALS = "safety_tuned_llamas"
+#: What is run, by the settings that differ from the default.
+VARIANTS = {
+    "default": [],
+    "alone": ["solve.neighbours=0"],
+    "no_direction": ["solve.direction=false"],
+    "potentials": ["solve.neighbours=0", "solve.direction=false"],
+    "no_centre": ["solve.centre=false"],
+    "exact": ["solve.mode=exact"],
+    "paper": ["solve.mode=paper"],
+}
+RARE_DRAWS = 4
 COLUMNS = {
     "auroc": "AUROC",
     "average_precision": "AP",
@@ -138,7 +153,23 @@ def measure(scores: NDArray[Any], harmful: NDArray[np.bool_]) -> dict[str, float
     return dataclasses.asdict(found)
 
 
-def pipeline(options: argparse.Namespace, work: Path, names: tuple[str, str, str], mode: str) -> dict[str, Any]:
+def derived(options: argparse.Namespace, work: Path) -> dict[str, Path]:
+    """The sets made of the first custom set: `clean`, and the draws of `rare`."""
+    table = pq.read_table(options.folder / f"{options.custom[0]}.parquet")
+    harmful = np.asarray(table["label"].to_pylist()) == "harmful"
+    benign, rows = np.flatnonzero(~harmful), {}
+    rows["clean"] = benign
+    for draw in range(RARE_DRAWS):
+        few = np.random.default_rng(draw).choice(np.flatnonzero(harmful), len(benign) // 99, replace=False)
+        rows[f"rare_{draw}"] = np.sort(np.concatenate([benign, few]))
+    made = {}
+    for name, chosen in rows.items():
+        made[name] = work / f"{name}.parquet"
+        pq.write_table(table.take(chosen), made[name])
+    return made
+
+
+def pipeline(options: argparse.Namespace, work: Path, names: tuple[str, str, str]) -> dict[str, Any]:
     """The pipeline file of one setting: custom set, harmful reference, safe reference."""
     custom, harmful, safe = names
     safe_file = options.folder / "instruct_safe_ref.parquet"
@@ -146,34 +177,34 @@ def pipeline(options: argparse.Namespace, work: Path, names: tuple[str, str, str
     where = {"where": {"source": sorted(sources - {REFUSALS})}} if safe == "task" else {}
     return {
         "name": "-".join(names),
-        "input": {"files": str(options.folder / f"{custom}.parquet"), "label": {"label": "harmful"}},
+        "input": {"files": str(options.files[custom]), "label": {"label": "harmful"}},
         "references": {
             "safe": {"files": str(safe_file), **where},
             "harmful": {"files": str(options.folder / f"harmful_ref_{harmful}.parquet")},
         },
         "embed": {"threads": options.threads},
-        "solve": {"mode": mode, "threads": options.threads},
+        "solve": {"threads": options.threads},
         "output": {"folder": str(work / "out" / "-".join(names))},
         "work_dir": str(work / "runs" / "-".join(names)),
     }
 
 
 def measure_setting(options: argparse.Namespace, work: Path, names: tuple[str, str, str]) -> Measured:
-    """Run the product in every mode on one setting, and the baselines on its embeddings."""
+    """Run every variant of the product on one setting, and the baselines on its embeddings."""
     found: Measured = {}
-    for mode in options.mode:
+    for variant in options.variant:
         file = work / "pipeline.yaml"
-        file.write_text(yaml.safe_dump(pipeline(options, work, names, mode)))
-        plan = make_plan(load_pipeline(str(file), options.settings))
+        file.write_text(yaml.safe_dump(pipeline(options, work, names)))
+        plan = make_plan(load_pipeline(str(file), [*options.settings, *VARIANTS[variant]]))
         options.embedder = options.embedder or Remembering(plan.config.embed.model_dump())
         run_product(plan, options.embedder)
         labels, scores = read_scores(plan, ["label", "sot_score"])
         kept = read_json(f"{plan.config.output.folder}/summary.json")["kept"]
-        found[f"SOT, {plan.mode[0]}"] = {
+        found[f"SOT, {variant}"] = {
             **measure(scores, labels == "harmful"),
             "effective_sample_size": kept["effective_sample_size"] / kept["rows"],
         }
-    # The modes differ in the solve only: the embeddings of the last run are those of all.
+    # The variants differ in the solve only: the embeddings of the last run are those of all.
     for name, scores in baseline_scores(plan):
         found[name] = measure(scores, labels == "harmful")
     return found
@@ -192,7 +223,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with the Parquet files named above")
     parser.add_argument("--sub", action="store_true", help="the smaller files in its folder sub")
-    parser.add_argument("--mode", nargs="+", default=["auto", "paper"], help="solver modes to run")
+    parser.add_argument("--variant", nargs="+", default=["default", "paper"], choices=VARIANTS, help="what to run")
     parser.add_argument("--custom", nargs="+", default=["instruct_h10", "instruct_h30"])
     parser.add_argument("--harmful", nargs="+", default=["same", "cross"])
     parser.add_argument("--safe", nargs="+", default=["task", "full"], choices=["task", "full"])

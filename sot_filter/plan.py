@@ -22,7 +22,7 @@ from sot_filter.steps.solve import SolvePushPull
 from sot_filter.steps.weigh import WeighRows
 
 #: Raised when an artifact's content changes its meaning, so that old ones are not taken for new ones.
-_ARTIFACT_VERSION: Final = 2
+_ARTIFACT_VERSION: Final = 3
 _VERSIONS: Final = ("sot-filter", "datatrove", "datasets", "torch", "transformers", "numpy", "pyarrow")
 
 
@@ -83,7 +83,7 @@ class Plan:
             return solve.mode, "as set"
         gib = self.kernel_bytes / 2**30
         how = "kept in memory" if gib <= solve.memory_gib else "recomputed in tiles"
-        return "exact", f"a kernel of {gib:.2f} GiB at most, {how} (solve.memory_gib is {solve.memory_gib:g})"
+        return "coupled", f"a kernel of {gib:.2f} GiB at most, {how} (solve.memory_gib is {solve.memory_gib:g})"
 
     @property
     def kernel_bytes(self) -> int:
@@ -91,44 +91,67 @@ class Plan:
         return 4 * self.sources["input"].rows * (self.sources["safe"].rows + self.sources["harmful"].rows)
 
     @property
-    def problem(self) -> dict[str, Any]:
-        """The transport problem's parameters, `auto` resolved."""
-        solve = self.config.solve
-        # A pull that must cover every safe row draws harmful rows towards its refusals; the push may leave some out.
-        defaults = (float("inf"), float("inf")) if solve.mode == "paper" else (0.0, 0.1)
-        return {
-            "push_strength": solve.push_strength,
-            "epsilon": solve.epsilon,
-            "tau": 0.1 if solve.tau == "auto" else solve.tau,
-            "rho_safe": defaults[0] if solve.rho_safe == "auto" else solve.rho_safe,
-            "rho_harmful": defaults[1] if solve.rho_harmful == "auto" else solve.rho_harmful,
-        }
-
-    @property
     def view_weights(self) -> dict[str, float]:
-        """Share of each view in the cost, summing to one."""
+        """Share of each view in the cost: as given, or equal, summing to one."""
         given = self.config.solve.view_weights
         raw = {view: given.get(view, 0.0) if given else 1.0 for view in self.config.embed.views}
         return {view: weight / sum(raw.values()) for view, weight in raw.items()}
 
     @property
-    def solver(self) -> dict[str, Any]:
-        """The solver's own options."""
-        solve, memory = self.config.solve, int(self.config.solve.memory_gib * 2**30)
-        if self.mode[0] == "paper":
-            return {"mode": "paper", "memory_budget": memory, **solve.paper.model_dump()}
+    def choice(self) -> dict[str, Any]:
+        """The problem's settings; None where held-out rows of the references choose."""
+        solve, paper = self.config.solve, self.mode[0] == "paper"
+        chosen = {
+            name: None if (value := getattr(solve, name)) == "auto" else value
+            for name in ("epsilon", "push_strength", "rho_safe", "rho_harmful")
+        }
+        if paper:
+            literal = {"epsilon": 0.05, "push_strength": 0.5, "rho_safe": float("inf"), "rho_harmful": float("inf")}
+            chosen = {name: literal[name] if value is None else value for name, value in chosen.items()}
+        fixed = solve.view_weights or paper or len(self.view_weights) == 1
         return {
-            "mode": self.mode[0],
-            "memory_budget": memory,
-            "threshold": solve.threshold,
-            "max_iterations": solve.max_iterations,
-            "effective_share": 0.5 if solve.tau == "auto" else None,
+            **chosen,
+            "view_weights": self.view_weights if fixed else None,
+            "centre": solve.centre,
+            "direction": solve.direction and self.mode[0] == "coupled",
+            "seed": self.config.seed,
         }
 
     @property
+    def tau(self) -> float | None:
+        """Strength of the entropy; None where it follows from the others."""
+        return None if self.config.solve.tau == "auto" else self.config.solve.tau
+
+    @property
+    def solver(self) -> dict[str, Any]:
+        """The solver's own options."""
+        solve, memory = self.config.solve, int(self.config.solve.memory_gib * 2**30)
+        mode = self.mode[0]
+        if mode == "paper":
+            return {"mode": "paper", "memory_budget": memory, **solve.paper.model_dump()}
+        options = {
+            "mode": mode,
+            "memory_budget": memory,
+            "threshold": solve.threshold,
+            "max_iterations": solve.max_iterations,
+        }
+        return {**options, "effective_share": 0.5 if self.tau is None else None} if mode == "exact" else options
+
+    @property
+    def replicates(self) -> int:
+        """Half-samples of the references that are scored by."""
+        return self.config.solve.replicates if self.mode[0] == "coupled" else 0
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """The selection rule and its value."""
+        return self.config.select.model_dump(exclude_none=True, exclude={"unknown", "minimum_retention"})
+
+    @property
     def selection(self) -> dict[str, Any]:
-        """The selection rule."""
-        return self.config.select.model_dump(exclude_none=True)
+        """The rule, the policy for unknown rows, the minimum retention of slices, and how stability is told."""
+        select = self.config.select.model_dump(include={"unknown", "minimum_retention"})
+        return {"rule": self.rule, **select, "replicates": self.replicates}
 
     @cached_property
     def keys(self) -> dict[str, str]:
@@ -139,9 +162,9 @@ class Plan:
         # Which rows were embedded is in the names of the embed stage's artifacts.
         keys = {"embed": _key(_ARTIFACT_VERSION, self.model_digest, reads)}
         solver = {k: v for k, v in self.solver.items() if k != "memory_budget"}
-        problem = [self.problem, self.view_weights, solve.centre, solver]
+        problem = [self.choice, self.tau, solve.neighbours, self.replicates, solver]
         keys["solve"] = _key(keys["embed"], digests, self.part_rows, problem)
-        keys["weigh"] = _key(keys["solve"], "weigh")
+        keys["weigh"] = _key(keys["solve"], "weigh", self.config.input.slices)
         keys["select"] = _key(keys["weigh"], self.selection)
         keys["publish"] = _key(keys["select"], self.config.output.folder)
         label = self.config.input.model_dump(include={"label"})
@@ -155,7 +178,6 @@ class Plan:
             "name": self.config.name,
             "plan": self.keys["report"],
             "mode": {"solver": self.mode[0], "why": self.mode[1]},
-            "problem": {k: str(v) if v == float("inf") else v for k, v in self.problem.items()},
             "references": {
                 role: {"rows": len(r.ids), "left_out": r.left_out, "digest": r.digest}
                 for role, r in self.references.items()
@@ -175,7 +197,7 @@ def build_stages(plan: Plan) -> list[Stage]:
     source = plan.sources["input"]
     parts = source.parts(rows)
     embedded = [(role, s, part) for role, s in plan.sources.items() for part in s.parts(rows)]
-    workers = config.executor.workers
+    workers, slices = config.executor.workers, list(config.input.slices)
     return [
         Stage(
             "embed",
@@ -194,9 +216,10 @@ def build_stages(plan: Plan) -> list[Stage]:
                     rows,
                     keys["embed"],
                     keys["solve"],
-                    plan.problem,
-                    plan.view_weights,
-                    config.solve.centre,
+                    plan.choice,
+                    plan.tau,
+                    config.solve.neighbours,
+                    plan.replicates,
                     plan.solver,
                     config.solve.threads,
                 )
@@ -208,14 +231,14 @@ def build_stages(plan: Plan) -> list[Stage]:
         Stage(
             "weigh",
             "every row's own potentials and nearest reference rows",
-            [WeighRows(work, rows, keys["embed"], keys["solve"], keys["weigh"], config.solve.threads)],
+            [WeighRows(work, rows, keys["embed"], keys["solve"], keys["weigh"], config.solve.threads, slices)],
             min(workers, len(parts)),
             [(layout.scores(part), part.rows) for part in parts],
             keys["weigh"],
         ),
         Stage(
             "select",
-            "the cut: " + ", ".join(f"{rule} {value:g}" for rule, value in plan.selection.items()),
+            "the cut: " + _in_words(plan.rule),
             [SelectRows(work, rows, keys["solve"], keys["weigh"], keys["select"], plan.selection)],
             1,
             [(layout.selection, source.rows)],
@@ -238,6 +261,14 @@ def build_stages(plan: Plan) -> list[Stage]:
             keys["report"],
         ),
     ]
+
+
+def _in_words(rule: Mapping[str, Any]) -> str:
+    """A selection rule, as ``retention 0.8`` or ``auto, harmful_kept 0.01``."""
+    return ", ".join(
+        ", ".join(filter(None, (name, _in_words(value)))) if isinstance(value, Mapping) else f"{name} {value:g}"
+        for name, value in rule.items()
+    )
 
 
 def _key(*facts: Any) -> str:

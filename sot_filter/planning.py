@@ -15,9 +15,10 @@ from sot_filter.errors import ConfigError, SotFilterError, SourceError
 from sot_filter.plan import Plan
 from sot_filter.references import Card, Reference, join_references, load_reference, reference_source
 from sot_filter.sources import Source, hub_source, local_source
+from sot_filter.steps.slicing import slice_names
 
 #: Files of ours in an output folder; a source file of the same name would be overwritten.
-OWN_FILES = ("README.md", "summary.json", "pipeline.yaml", "map.png")
+OWN_FILES = ("README.md", "summary.json", "pipeline.yaml", "map.png", "review.jsonl")
 
 
 def make_plan(config: Pipeline) -> Plan:
@@ -72,6 +73,13 @@ def _check_settings(config: Pipeline) -> None:
         )
     if weights and sum(weights.values()) == 0:
         raise ConfigError("a view of some weight", "only zeros in solve.view_weights", "Give one a weight.")
+    if config.select.auto is not None and config.solve.mode in ("exact", "paper"):
+        raise ConfigError("solve.mode coupled with select.auto", config.solve.mode, "Change either.")
+    facets = slice_names(config.input.slices)
+    if unknown := sorted(set(config.select.minimum_retention) - set(facets)):
+        raise ConfigError(
+            f"select.minimum_retention of {', '.join(facets)}", ", ".join(unknown), "Add the column to input.slices."
+        )
     folder, work = _absolute(str(config.output.folder)), _absolute(str(config.work_dir))
     if folder == work or folder.startswith(f"{work}/") or work.startswith(f"{folder}/"):
         raise ConfigError("output.folder and work_dir apart from each other", f"{folder} and {work}", "Move one.")
@@ -84,6 +92,10 @@ def _check_data(config: Pipeline, source: Source) -> None:
         raise ConfigError(f"select.top_k of at most {source.rows:,}, the input's rows", f"{top_k:,}", "Lower it.")
     if missing := _without(source, list(config.input.label)):
         raise ConfigError("columns of the input under input.label", f"no {', '.join(missing)}", "Correct input.label.")
+    if missing := _without(source, list(config.input.slices)):
+        raise ConfigError(
+            "columns of the input under input.slices", f"no {', '.join(missing)}", "Correct input.slices."
+        )
     for file in source.files:
         if file.name in OWN_FILES:
             raise ConfigError(f"source files not named {', '.join(OWN_FILES)}", file.name, "Rename the file.")

@@ -54,4 +54,4 @@ COLUMNS: Final[dict[str, str]] = {
 }
 
 #: Score of a row that has no embedding (empty, invalid): below every real score, so that any cut drops it first.
-UNSCORED: Final = -2.0
+UNSCORED: Final = -100.0

@@ -16,10 +16,10 @@ import pyarrow as pa
 from sot_filter.artifacts import find_manifest, read_inventory, read_json, read_table, require_manifest
 from sot_filter.errors import ArtifactError, SotFilterError
 from sot_filter.plan import Plan, Stage, build_stages
-from sot_filter.rows import COLUMNS
+from sot_filter.rows import COLUMNS, EMPTY, INVALID
 from sot_filter.sources import STORAGES, SourceFile, Unreadable
 from sot_filter.steps.publish import Columns
-from sot_filter.steps.select import selection
+from sot_filter.steps.select import columns_read, read_canaries, selection
 
 #: Recomputed scores may differ from stored ones by the rounding of a float32 matrix product, in cost units.
 SCORE_TOLERANCE = 1e-5
@@ -83,32 +83,53 @@ def _artifacts(stages: dict[str, Stage]) -> Check:
 def _scores(plan: Plan) -> Iterator[Check]:
     """Score every row again from its embedding and the stored potentials."""
     from sot_filter.steps.scoring import scored_table
+    from sot_filter.steps.slicing import add_slices
     from sot_filter.steps.solution import read_solution
 
     layout, keys = plan.layout, plan.keys
     solution = read_solution(layout.solution, keys["solve"])
     duplicates = read_table(layout.duplicates, keys["solve"])
-    furthest, rows, source = 0.0, 0, plan.sources["input"]
+    simple = require_manifest(layout.solution, keys["solve"]).facts["simple"]["score"]
+    furthest, rows, otherwise, source = 0.0, 0, 0, plan.sources["input"]
     for part in source.parts(plan.part_rows):
         stored = read_table(layout.scores(part), keys["weigh"])
-        again = scored_table(solution, read_table(layout.embeddings("input", source, part), keys["embed"]), duplicates)
+        embedded = read_table(layout.embeddings("input", source, part), keys["embed"])
+        again = scored_table(solution, simple, embedded, duplicates)
+        again = add_slices(again, embedded, source, part, plan.config.input.slices)
         rows += len(stored)
-        for name in ("score", "pull", "push"):
-            gap = np.abs(stored[name].to_numpy() - again[name].to_numpy())
+        # A share of mass moves by what a cost moves in units of epsilon.
+        nats = 1.0 if solution.coupled is None else solution.coupled.tau
+        units = {
+            **dict.fromkeys(("score", "own"), nats),
+            **dict.fromkeys(("pull", "push", "coverage", "surprise"), 1.0),
+        }
+        for name, unit in {**units, "harmful_cluster_share": solution.epsilon}.items():
+            gap = np.abs(stored[name].to_numpy() - again[name].to_numpy()) * unit
             furthest = max(furthest, float(gap.max(initial=0)))
+        stated = [name for name in stored.column_names if name == "language" or name.startswith("slice:")]
+        otherwise += sum(not stored[name].equals(again[name]) for name in stated)
+        # By the stored measures: recomputed ones may lie, by a rounding, on the other side of a threshold.
+        judged = solution.coverage.judge(
+            stored["coverage"].to_numpy(), stored["surprise"].to_numpy(), stored["language"].to_pylist()
+        )
+        scored = ~np.isin(stored["status"].to_numpy(), (EMPTY, INVALID))
+        otherwise += int((np.where(scored, judged, 0) != stored["unknown"].to_numpy()).sum())
     yield Check(
         "scores follow from embeddings and potentials",
         furthest <= SCORE_TOLERANCE,
         f"{rows:,} rows, furthest apart {furthest:.1e}",
     )
+    yield Check("languages, slices and unknown rows follow from those", not otherwise, f"{otherwise:,} differ")
 
 
 def _selection(plan: Plan) -> Iterator[Check]:
     layout, keys, source = plan.layout, plan.keys, plan.sources["input"]
-    parts, columns = source.parts(plan.part_rows), ["status", "score", "duplicate_of"]
+    parts, columns = source.parts(plan.part_rows), columns_read(plan.selection)
     table = pa.concat_tables(read_table(layout.scores(part), keys["weigh"], columns) for part in parts)
     facts = require_manifest(layout.selection, keys["select"]).facts
-    again = selection(table, source, facts["temperature"], plan.selection)
+    solve = require_manifest(layout.solution, keys["solve"]).facts
+    canaries = read_canaries(layout, keys["solve"], solve)
+    again = selection(table, source, solve, plan.selection, canaries)
     same = json.loads(json.dumps(again)) == facts
     yield Check("the cut follows from the scores", same, f"cut {again['cut']:+.4f}, {again['kept']:,} rows kept")
 

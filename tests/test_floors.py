@@ -12,10 +12,22 @@ PACKAGE: Final = Path(__file__).resolve().parent.parent / "sot_filter"
 #: What stands on which floor. A new module or subpackage is added here first.
 FLOORS: Final = (
     ("rows", "errors", "conversation"),
-    ("embedding", "clustering", "transport", "weighting", "baselines"),
+    ("facets", "embedding", "clustering", "transport", "weighting", "baselines", "audit"),
     ("sources", "references", "artifacts", "report"),
     ("steps",),
-    ("config", "plan", "planning", "workspace", "executors", "estimate", "inspection", "verification", "comparison"),
+    (
+        "config",
+        "plan",
+        "planning",
+        "workspace",
+        "executors",
+        "auditing",
+        "estimate",
+        "inspection",
+        "explanation",
+        "verification",
+        "comparison",
+    ),
     ("cli", "__main__"),
 )
 #: The side tower: it imports floor 0 only, and only the command line starts it.
@@ -23,7 +35,7 @@ TOWER: Final = "training"
 ROOT: Final = "__init__"
 FLOOR_OF: Final = {unit: floor for floor, units in enumerate(FLOORS) for unit in units} | {ROOT: 0}
 
-MATHEMATICS: Final = ("clustering", "transport", "weighting", "baselines")
+MATHEMATICS: Final = ("clustering", "transport", "weighting", "baselines", "audit")
 
 
 def test_every_module_leans_on_lower_floors_only() -> None:

@@ -61,6 +61,8 @@ def first_change(one: Plan, other: Plan) -> str | None:
         (["solve.mode=paper"], "solve"),
         (["select.retention=0.5"], "select"),
         (["select={top_k: 3}"], "select"),
+        (["select=auto"], "select"),
+        (["select={auto: {safe_lost: 0.1}}"], "select"),
         (["select={threshold: 0.0}"], "select"),
         (["output.folder=elsewhere"], "publish"),
         (["name=other", "output.folder=out"], "report"),

@@ -39,6 +39,7 @@ def test_planning_writes_nothing(toy: Toy) -> None:
         (["work_dir=out/work"], ConfigError, "output.folder and work_dir apart"),
         (["work_dir=./x/../out/"], ConfigError, "output.folder and work_dir apart"),
         (["output.folder=."], ConfigError, "output.folder and work_dir apart|an output folder apart from the input"),
+        (["select=auto", "solve.mode=exact"], ConfigError, r"solve\.mode coupled with select\.auto; got exact"),
         (["select={top_k: 21}"], ConfigError, r"select\.top_k of at most 20, the input's rows; got 21"),
         (["input.files=none.jsonl"], SourceError, r"files at none\.jsonl; got none"),
         (["input.digest=abc"], SourceError, r"rows that were pinned \(digest abc.*remove input\.digest"),

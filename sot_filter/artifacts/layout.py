@@ -44,6 +44,11 @@ class Layout:
         """Where the references' rows are drawn."""
         return f"{self.root}/solve/map.arrow"
 
+    @property
+    def stability(self) -> str:
+        """Scores of every text with other reference rows and other folds."""
+        return f"{self.root}/solve/stability.arrow"
+
     def scores(self, part: Part) -> str:
         """Scores of a part."""
         return f"{self.root}/weigh/{part.name}.arrow"

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sot_filter import __version__
+from sot_filter.cli.refs import refs
 
 _pipeline = click.argument("pipeline", type=click.Path())
 _settings = click.option(
@@ -53,6 +54,7 @@ def run(pipeline: str, settings: tuple[str, ...], redo: bool, as_json: bool) -> 
 @click.option("--retention", type=float, help="Keep this share of the rows.")
 @click.option("--top-k", type=int, help="Keep this many rows.")
 @click.option("--threshold", type=float, help="Keep rows that score at least this.")
+@click.option("--auto", is_flag=True, default=None, help="Drop as many rows as seem harmful.")
 @_as_json
 def select(pipeline: str, settings: tuple[str, ...], as_json: bool, **rules: Any) -> None:
     """Cut elsewhere: write the columns of a finished run again, from its stored scores."""
@@ -66,8 +68,10 @@ def select(pipeline: str, settings: tuple[str, ...], as_json: bool, **rules: Any
 
     given = {rule: value for rule, value in rules.items() if value is not None}
     if len(given) > 1:
-        raise ConfigError("one of --retention, --top-k, --threshold", " and ".join(given), "Give one.")
-    rule = [f"select={{{k}: {v}}}" for k, v in given.items()]
+        raise ConfigError("one of --retention, --top-k, --threshold, --auto", " and ".join(given), "Give one.")
+    if "auto" in given:
+        given["auto"] = "{}"
+    rule = [f"select.{name}={given.get(name, 'null')}" for name in rules] if given else []
     plan = make_plan(load_pipeline(pipeline, (*settings, *rule)))
     stages = build_stages(plan)
     if any(rows_done(stage) < stage.rows for stage in stages if stage.name in ("embed", "solve", "weigh")):
@@ -160,6 +164,22 @@ def verify(pipeline: str, settings: tuple[str, ...], as_json: bool) -> None:
 
 @cli.command()
 @_pipeline
+@click.argument("row_id")
+@_settings
+@click.option("--text", is_flag=True, help="Show texts: of the row, and of the reference rows that are named.")
+@_as_json
+def explain(pipeline: str, row_id: str, settings: tuple[str, ...], text: bool, as_json: bool) -> None:
+    """Tell why a row of a finished run was kept or dropped, and what would have changed it."""
+    from sot_filter.cli.explained import explanation
+    from sot_filter.config import load_pipeline
+    from sot_filter.explanation import explain_row
+    from sot_filter.planning import make_plan
+
+    _show(explain_row(make_plan(load_pipeline(pipeline, settings)), row_id, text), as_json, explanation)
+
+
+@cli.command()
+@_pipeline
 @_settings
 @click.option("--scores", help="Baselines to compare with, as in knn,length; by default all.")
 @_as_json
@@ -172,6 +192,9 @@ def compare(pipeline: str, settings: tuple[str, ...], scores: str | None, as_jso
 
     names = [name.strip() for name in scores.split(",")] if scores is not None else []
     _show(compare_run(make_plan(load_pipeline(pipeline, settings)), names), as_json, comparison)
+
+
+cli.add_command(refs)
 
 
 @cli.command()

@@ -7,6 +7,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+_SHOWN_APART = ("total", "kept", "dropped", "unknown")
+#: Slices of a facet on a terminal; the summary has them all.
+_SLICES_SHOWN = 4
 _SYMBOL = {True: Text("ok", "green"), False: Text("FAILED", "bold red")}
 
 
@@ -20,6 +23,28 @@ def result(summary: dict[str, Any]) -> RenderableType:
     table.add_row("rows", f"{rows['total']:,}", "")
     table.add_row("kept", f"{kept['rows']:,}", f"{kept['share']:.1%}")
     table.add_row("dropped", f"{rows['total'] - kept['rows']:,}", _statuses(rows))
+    if unknown := summary["unknown"]["rows"]:
+        table.add_row(
+            "unknown", f"{unknown:,}", f"unlike both references; {summary['unknown']['kept']:,} of them kept"
+        )
+    if share := summary["selection"]["harmful_share"]:
+        interval = f"{share['low']:.1%} to {share['high']:.1%}"
+        if not share["found"]:
+            interval = f"not told from none, at most {share['high']:.1%}" if share["looks_harmful"] else "no harm found"
+        table.add_row(
+            "harmful share", f"{share['estimate']:.1%}", f"{interval}; {share['looks_harmful']:,} rows look harmful"
+        )
+        rates = summary["selection"]["canaries"]
+        table.add_row(
+            "held out", "", f"{rates['harmful_kept']:.1%} of harmful references kept, {rates['safe_lost']:.1%} of safe lost"
+        )
+    if stability := summary["selection"]["stability"]:
+        table.add_row(
+            "on the edge",
+            f"{stability['on_edge']:,}",
+            f"halves of the references disagree; {stability['kept_on_edge']:,} of them kept; another seed keeps "
+            f"{stability['seeds_agree']:.1%} of the kept rows",
+        )
     table.add_row(
         "worth",
         f"{kept['effective_sample_size']:,.0f}",
@@ -32,13 +57,35 @@ def result(summary: dict[str, Any]) -> RenderableType:
     table.add_row(
         "solve", solve["outcome"], f"{solve['iterations']} iterations, certificate {solve['certificate']:.1e}"
     )
+    simple = summary["simple"]
+    table.add_row(
+        f"simple {simple['score']}",
+        f"{simple['in_common']:,}",
+        f"of these drops are its too; held-out AUROC {simple['auroc']:.3f}, the solve {simple['sot_auroc']:.3f}",
+    )
+    for facet, shares in _slices(summary["slices"]).items():
+        table.add_row(Text(f"kept by {facet}"), "", Text(shares))
     folder = summary["folder"]
     paths = Text(f"\ndataset  {folder}\npicture  {folder}/map.png\nsummary  {folder}/summary.json")
     return Group(table, *(Text(f"! {warning}", "yellow") for warning in summary["warnings"]), paths)
 
 
 def _statuses(rows: dict[str, int]) -> str:
-    return ", ".join(f"{n:,} {status}" for status, n in rows.items() if status not in ("total", "kept", "dropped"))
+    return ", ".join(f"{n:,} {status}" for status, n in rows.items() if status not in _SHOWN_APART)
+
+
+def _slices(slices: list[dict[str, Any]]) -> dict[str, str]:
+    """For each facet that divides the rows, the retention of its largest slices and of those that raise an alarm."""
+    said = {}
+    for facet in dict.fromkeys(one["facet"] for one in slices):
+        mine = [one for one in slices if one["facet"] == facet]
+        shown = [one for i, one in enumerate(mine) if i < _SLICES_SHOWN or one["alarm"]]
+        parts = [f"{one['value']} {one['retention']:.0%} of {one['rows']:,}{' !' * one['alarm']}" for one in shown]
+        if len(mine) > len(shown):
+            parts.append(f"{len(mine) - len(shown):,} more in summary.json")
+        if len(mine) > 1:
+            said[_printable(facet)] = _printable("; ".join(parts))
+    return said
 
 
 def plan_table(stages: list[dict[str, Any]]) -> RenderableType:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sot_filter.artifacts import read_table
+from sot_filter.artifacts import read_table, require_manifest
 from sot_filter.baselines import BASELINES, TEXT_BASELINES
 from sot_filter.comparison.bootstrap import MEASURES, bootstrap, interval
 from sot_filter.comparison.verdict import agreement, verdict
@@ -18,7 +18,7 @@ from sot_filter.errors import ArtifactError, ConfigError
 from sot_filter.executors import rows_done
 from sot_filter.plan import Plan, build_stages
 from sot_filter.rows import EMPTY, INVALID
-from sot_filter.steps.select import file_starts, places
+from sot_filter.steps.select import file_starts, places, read_canaries, resolve_rule
 from sot_filter.steps.solution import read_solution
 from sot_filter.steps.solving import Embedded
 from sot_filter.weighting import select_rows
@@ -37,11 +37,13 @@ class Scored:
         position: their positions [n] among all rows of the input.
         place: the positions [n] of the first rows with the same texts.
         score: the run's scores [n].
+        own: the same by the references alone [n].
     """
 
     position: NDArray[np.int64]
     place: NDArray[np.int64]
     score: NDArray[np.float32]
+    own: NDArray[np.float32]
 
 
 def compare_run(plan: Plan, names: Sequence[str] = ()) -> dict[str, Any]:
@@ -74,7 +76,10 @@ def compare_run(plan: Plan, names: Sequence[str] = ()) -> dict[str, Any]:
     harmful = _harmful(plan, rows)
     draws = min(max(_ROWS_DRAWN // len(rows.score), _FEWEST_DRAWS), _MOST_DRAWS)
     found = bootstrap(scores, rows.place, harmful, draws, plan.config.seed)
-    dropped = ~select_rows(rows.score, rows.place, **plan.selection).keeps(rows.score, rows.place)
+    solve = require_manifest(plan.layout.solution, plan.keys["solve"]).facts
+    canaries = read_canaries(plan.layout, plan.keys["solve"], solve)
+    rule, _ = resolve_rule(plan.rule, rows.score, rows.own, rows.place, canaries)
+    dropped = ~select_rows(rows.score, rows.place, **rule).keeps(rows.score, rows.place)
     entries: list[dict[str, Any]] = [
         {
             "score": name,
@@ -99,13 +104,14 @@ def compare_run(plan: Plan, names: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _scored(plan: Plan) -> Scored:
-    source, columns = plan.sources["input"], ["status", "score", "duplicate_of"]
+    source, columns = plan.sources["input"], ["status", "score", "own", "duplicate_of"]
     urls = [plan.layout.scores(part) for part in source.parts(plan.part_rows)]
     table = pa.concat_tables(read_table(url, plan.keys["weigh"], columns) for url in urls)
     place = places(table["duplicate_of"].to_numpy(), 0, file_starts(source))
     position = np.flatnonzero(~np.isin(np.asarray(table["status"].to_pylist()), (EMPTY, INVALID)))
     position = position[np.argsort(place[position], kind="stable")]
-    return Scored(position, place[position], table["score"].to_numpy()[position])
+    score, own = (table[name].to_numpy()[position] for name in ("score", "own"))
+    return Scored(position, place[position], score, own)
 
 
 def _baseline_scores(plan: Plan, rows: Scored, names: list[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:

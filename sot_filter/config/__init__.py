@@ -2,6 +2,7 @@
 
 from sot_filter.config.files import dump_yaml, load_card, load_pipeline
 from sot_filter.config.models import (
+    Auto,
     Cluster,
     CustomInput,
     Embed,
@@ -18,6 +19,7 @@ from sot_filter.config.models import (
 )
 
 __all__ = [
+    "Auto",
     "Cluster",
     "CustomInput",
     "Embed",

@@ -32,6 +32,9 @@ def load_pipeline(path: str, overrides: Iterable[str] = ()) -> Pipeline:
         ConfigError: no such file, broken YAML, an unknown key, or a value out of range.
     """
     data = read_yaml(find_file(path, "a pipeline file"))
+    if data.get("select") == "auto":
+        # So that an override of a part of it finds a section.
+        data["select"] = {"auto": {}}
     for override in overrides:
         _apply(data, override)
     config = _build(Pipeline, data, path)

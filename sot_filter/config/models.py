@@ -70,6 +70,8 @@ class CustomInput(Input):
 
     label: dict[str, Scalar | tuple[Scalar, ...]] = {}
     """A column and the value, or values, that mark a row as known harmful; only ever counted in the summary."""
+    slices: tuple[str, ...] = ()
+    """Columns by whose values retention is counted too, beside file, language, length, format and code."""
 
 
 class References(Model):
@@ -139,22 +141,28 @@ class Paper(Model):
 class Solve(Model):
     """The push-pull optimal transport problem and how it is solved."""
 
-    mode: Literal["auto", "exact", "paper"] = "auto"
-    """`exact` solves over all rows; `paper` follows the literal recipe; `auto` picks and says why."""
-    push_strength: Fraction = 0.5
-    """Balance λ: 0 only pulls towards the safe reference, 1 only pushes away from the harmful one."""
-    epsilon: Positive = 0.07
-    """Entropic strength, in units of the cosine cost (0 to 2): how widely a row listens; more for small references."""
+    mode: Literal["auto", "coupled", "exact", "paper"] = "auto"
+    """`coupled`: neighbours share their fate; `exact`: rows alone; `paper`: the literal recipe; `auto`: coupled."""
+    push_strength: Literal["auto"] | Fraction = "auto"
+    """Balance λ: 0 only pulls to the safe reference, 1 only pushes from the harmful one; `auto`: chosen held out."""
+    epsilon: Literal["auto"] | Positive = "auto"
+    """Entropic strength in units of the cosine cost (0 to 2): how widely a row listens; `auto`: chosen held out."""
     tau: Literal["auto"] | Positive = "auto"
-    """Strength of the KL term that keeps the weights spread; small τ, sharp weights. `auto`: worth half the rows."""
+    """Strength of the entropy of the weights; small τ, sharp weights; `auto`: calibrated on held-out rows."""
     rho_safe: Relaxation = "auto"
-    """How strictly the safe reference must be covered: 0 not at all, `inf` balanced; `auto` is 0."""
+    """How strictly the safe reference must be covered: 0 not at all, `inf` balanced; `auto`: chosen held out."""
     rho_harmful: Relaxation = "auto"
-    """How strictly the harmful reference must be covered: 0 not at all, `inf` balanced; `auto` is 0.1."""
+    """How strictly the harmful reference must be covered: 0 not at all, `inf` balanced; `auto`: chosen held out."""
+    direction: bool = True
+    """Mode coupled: add a direction, learned on the references, to the cost."""
+    neighbours: Annotated[int, Field(ge=0)] = 8
+    """Mode coupled: how many nearest rows share a row's fate, itself among them; 0 judges each row alone."""
     centre: bool = True
     """Subtract the midpoint of the two references' means from every view before the cosine."""
     view_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """Share of each view in the cost; equal where not given."""
+    """Share of each view in the cost; held-out rows choose where it is not given."""
+    replicates: Literal[0] | Annotated[int, Field(ge=4)] = 16
+    """Mode coupled: how many halves of the references, beside another seed, tell how stable each row is; 0: none."""
     threshold: Positive = 1e-6
     """Certificate at which the solve counts as converged."""
     max_iterations: Count = 500
@@ -167,8 +175,22 @@ class Solve(Model):
     """Settings of `mode: paper`."""
 
 
+def _or_auto(schema: dict[str, Any]) -> None:
+    """Let editors know that `select: auto` will do."""
+    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, {"const": "auto"}]
+
+
+class Auto(Model):
+    """How many rows to drop is decided by the rows: as many as seem harmful, or as a goal asks for."""
+
+    harmful_kept: Fraction | None = None
+    """Drop so many that at most this share of held-out harmful reference rows would be kept; whatever the input."""
+    safe_lost: Fraction | None = None
+    """Drop at most so many that this share of held-out safe reference rows would be lost."""
+
+
 class Select(Model):
-    """Which rows to keep; one rule at a time, by default `retention: 0.8`."""
+    """Which rows to keep; one rule at a time, by default `retention: 0.8`. `select: auto` stands for `{auto: {}}`."""
 
     retention: Annotated[float, Field(gt=0, le=1)] | None = None
     """Keep this share of the rows that have a score, best first."""
@@ -176,14 +198,22 @@ class Select(Model):
     """Keep this many rows, best first; more where the last of them shares its text with others."""
     threshold: float | None = None
     """Keep rows whose score is at least this."""
+    auto: Auto | None = None
+    """Drop as many rows as the upper end of the estimated harmful share, and nothing where nothing looks harmful."""
+    unknown: Literal["keep", "down_weight", "drop", "review"] = "keep"
+    """Rows like neither reference: left to the cut; also with weight / 4; never kept; or listed in review.jsonl."""
+    minimum_retention: dict[str, Fraction] = {}
+    """Share to keep of every slice of 30 rows or more, as `{language: 0.5}`: its best rows, even below the cut."""
 
     @model_validator(mode="before")
     @classmethod
     def _one_rule(cls, data: Any) -> Any:
+        if data == "auto":
+            return {"auto": {}}
         if isinstance(data, dict):
-            given = [key for key in ("retention", "top_k", "threshold") if data.get(key) is not None]
+            given = [key for key in ("retention", "top_k", "threshold", "auto") if data.get(key) is not None]
             if len(given) > 1:
-                raise ValueError(f"one of retention, top_k, threshold; got {' and '.join(given)}")
+                raise ValueError(f"one of retention, top_k, threshold, auto; got {' and '.join(given)}")
             if not given:
                 return {**data, "retention": 0.8}
         return data
@@ -237,7 +267,7 @@ class Pipeline(Model):
     """How rows are quantised before the solve, in centroid mode."""
     solve: Solve = Solve()
     """The transport problem."""
-    select: Select = Select(retention=0.8)
+    select: Select = Field(Select(retention=0.8), json_schema_extra=_or_auto)
     """Which rows to keep."""
     output: Output = Output()
     """Where the result goes; by default `out/<name>`."""

@@ -9,15 +9,25 @@ import numpy as np
 import pyarrow as pa
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
+from numpy.typing import NDArray
 
 from sot_filter.artifacts import Layout, find_manifest, fixed_size_column, read_inventory, write_table
 from sot_filter.conversation import Conversation, InvalidRow
 from sot_filter.embedding import Embedder, load_embedder
 from sot_filter.errors import SourceError
+from sot_filter.facets import UNDETERMINED, Facets, facets
 from sot_filter.rows import EMPTY, INVALID
+from sot_filter.weighting import character_pairs
 
 #: Status of a row that has an embedding, before the selection says kept or dropped.
 EMBEDDED = "embedded"
+#: The columns that describe a row, see `sot_filter.facets.Facets`.
+FACETS = {"language": pa.string(), "characters": pa.int64(), "format": pa.string(), "code": pa.bool_()}
+#: The two texts of a row whose character pairs are counted, each in a column `pairs:<side>`.
+SIDES = ("prompt", "response")
+#: What a row is judged by beside its vectors.
+JUDGED_BY = ("language", *(f"pairs:{side}" for side in SIDES))
+_NO_FACETS = Facets(UNDETERMINED, 0, "", False)
 
 
 def my_share(items: list[Any], rank: int, world_size: int) -> list[Any]:
@@ -103,8 +113,9 @@ def embedded_table(embedder: Embedder, rows: list[Conversation | InvalidRow]) ->
     """Embed n rows.
 
     Returns:
-        A table of n rows (status, detail, digest of the text, tokens, truncated, one vector column per view), and
-        the number of tokens. Rows without an embedding have zero vectors.
+        A table of n rows (status, detail, digest of the text, tokens, truncated, the facets, the character pairs of
+        prompt and response, one vector column per view), and the number of tokens. Rows without an embedding have
+        zero vectors.
     """
     found = {i: row for i, row in enumerate(rows) if isinstance(row, Conversation) and not row.is_empty}
     readable = list(found)
@@ -120,6 +131,7 @@ def embedded_table(embedder: Embedder, rows: list[Conversation | InvalidRow]) ->
         INVALID if isinstance(row, InvalidRow) else EMBEDDED if embedded else EMPTY
         for row, embedded in zip(rows, with_vector, strict=True)
     ]
+    described = [facets(row) if isinstance(row, Conversation) else _NO_FACETS for row in rows]
     table = pa.table(
         {
             "status": status,
@@ -127,6 +139,8 @@ def embedded_table(embedder: Embedder, rows: list[Conversation | InvalidRow]) ->
             "digest": pa.array(_digests(rows), pa.binary(16)),
             "tokens": tokens,
             "truncated": truncated,
+            **{name: pa.array([getattr(d, name) for d in described], kind) for name, kind in FACETS.items()},
+            **{f"pairs:{side}": _pairs(rows, side) for side in SIDES},
             **{f"view:{view}": fixed_size_column(vectors) for view, vectors in views.items()},
         }
     )
@@ -135,3 +149,15 @@ def embedded_table(embedder: Embedder, rows: list[Conversation | InvalidRow]) ->
 
 def _digests(rows: list[Conversation | InvalidRow]) -> Iterator[bytes]:
     return (row.digest() if isinstance(row, Conversation) else bytes(16) for row in rows)
+
+
+def row_sides(embedded: pa.Table) -> list[list[NDArray[np.uint32]]]:
+    """For each row of an embedded table the character pairs of its prompt and its response."""
+    columns = [embedded[f"pairs:{side}"].combine_chunks() for side in SIDES]
+    pairs = [(column.offsets.to_numpy(), column.values.to_numpy()) for column in columns]
+    return [[values[ends[i] : ends[i + 1]] for ends, values in pairs] for i in range(len(embedded))]
+
+
+def _pairs(rows: list[Conversation | InvalidRow], side: str) -> pa.Array:
+    texts = (row.text(side) if isinstance(row, Conversation) else "" for row in rows)
+    return pa.array([character_pairs(text) for text in texts], pa.list_(pa.uint32()))

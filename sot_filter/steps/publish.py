@@ -22,15 +22,17 @@ from sot_filter.artifacts import (
     write_atomic,
 )
 from sot_filter.references import reference_ids
-from sot_filter.rows import COLUMNS, DROPPED, DUPLICATE, EMPTY, INVALID, KEPT
-from sot_filter.sources import STORAGES, Source, SourceFile
+from sot_filter.rows import COLUMNS, DROPPED, DUPLICATE, EMPTY, INVALID, KEPT, UNKNOWN
+from sot_filter.sources import STORAGES, Part, Source, SourceFile
 from sot_filter.steps.embed import my_share
-from sot_filter.steps.select import file_starts, places
-from sot_filter.weighting import Cut, reason, weights
+from sot_filter.steps.select import decide, file_starts, may_be_kept, places, replicates_of
+from sot_filter.weighting import least_retention, reason, unknown_words, weights
 
 _ARROW = {"string": pa.string(), "float32": pa.float32(), "bool": pa.bool_()}
 #: The new columns as an Arrow schema.
 SCHEMA = pa.schema([pa.field(name, _ARROW[kind], nullable=True) for name, kind in COLUMNS.items()])
+#: What the sentence on an unknown row is made of.
+_MEASURED = ("coverage", "surprise", "language")
 
 
 class WriteColumns(PipelineStep):
@@ -104,10 +106,14 @@ class Columns:
             yield SCHEMA.empty_table()
         for part in self._parts:
             if part.file.name == file.name:
-                scored = read_table(self._layout.scores(part), self._weigh_key)
-                ids = [self._source.key(file, row).id for row in range(part.start, part.stop)]
-                place = places(scored["duplicate_of"].to_numpy(), self._starts[file.name] + part.start, self._starts)
-                yield new_columns(scored, ids, place, self._selection, self._ids["safe"], self._ids["harmful"])
+                yield self.of_part(part)
+
+    def of_part(self, part: Part) -> pa.Table:
+        """The new columns of a part's rows."""
+        scored = read_table(self._layout.scores(part), self._weigh_key)
+        ids = [self._source.key(part.file, row).id for row in range(part.start, part.stop)]
+        place = places(scored["duplicate_of"].to_numpy(), self._starts[part.file.name] + part.start, self._starts)
+        return new_columns(scored, ids, place, self._selection, self._ids["safe"], self._ids["harmful"])
 
 
 def new_columns(
@@ -131,22 +137,37 @@ def new_columns(
     n = len(scored)
     column = {name: scored[name].to_numpy() for name in scored.column_names}
     judged = (column["status"] != EMPTY) & (column["status"] != INVALID)
-    cut = Cut(selection["cut"], selection["last"])
-    kept = judged & cut.keeps(column["score"], place)
-    status = np.where(kept, KEPT, DROPPED).astype(object)
-    status[column["duplicate_of"] != ""] = DUPLICATE
+    fate = decide(scored, place, selection)
+    kept, unknown = fate.kept, column["unknown"]
+    verdict = np.where(unknown != 0, UNKNOWN, np.where(kept, KEPT, DROPPED)).astype(object)
+    status = np.where(column["duplicate_of"] != "", DUPLICATE, verdict)
     # The first row of a text is no duplicate of itself.
     own = np.asarray([first == row_id for first, row_id in zip(column["duplicate_of"], ids, strict=True)])
-    status[own] = np.where(kept[own], KEPT, DROPPED)
+    status[own] = verdict[own]
     status[~judged] = column["status"][~judged]
+    weight = weights(fate.log_weight, kept, selection["log_normaliser"])
+    selectable, retention = may_be_kept(scored, selection["unknown"]), np.zeros(n)
+    retention[judged] = least_retention(column["score"][judged], place[judged], selection["retention_cuts"])
+    times, edge = replicates_of(scored, place, selection)
     reasons = [
         reason(
             status[i],
             kept=bool(kept[i]),
             score=float(column["score"][i]),
             cut=selection["cut"],
+            weight=float(weight[i]),
             safe_similarity=float(column["safe_similarity"][i]),
             harmful_similarity=float(column["harmful_similarity"][i]),
+            cluster=harmful_ids[column["harmful_cluster"][i]],
+            cluster_share=float(column["harmful_cluster_share"][i]),
+            # No retention keeps a row that is not selected from.
+            retention=float(retention[i]) if selectable[i] else None,
+            kept_for=fate.kept_for[i],
+            unknown=unknown_words(unknown[i], {k: column[k][i] for k in _MEASURED}, selection["unlike"])
+            if unknown[i]
+            else "",
+            policy=selection["unknown"],
+            replicates=(int(times[i]), selection["replicates"]) if edge[i] else None,
             duplicate_of="" if own[i] else column["duplicate_of"][i],
             truncated=bool(column["truncated"][i]),
             detail=column["detail"][i],
@@ -157,7 +178,7 @@ def new_columns(
         [
             ids,
             column["score"],
-            weights(column["score"], kept, selection["temperature"], selection["log_normaliser"]),
+            weight,
             kept,
             column["pull"],
             column["push"],

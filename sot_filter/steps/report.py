@@ -1,6 +1,7 @@
 """Stage report: check what was published, then write picture, card and, last of all, the summary."""
 
 import hashlib
+import json
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,6 +32,8 @@ from sot_filter.steps.publish import Columns
 
 #: Rows drawn at most; more only hide each other.
 _SHOWN = 20_000
+#: Facts of the selection that no reader of a summary wants.
+_LENGTHY = ("retention_cuts", "replicate_cuts", "kept_texts", "unlike")
 
 
 class WriteReport(PipelineStep):
@@ -72,10 +75,26 @@ class WriteReport(PipelineStep):
             summary, tally = self._summary(layout, sources)
             if find_spec("matplotlib"):
                 self._draw(layout, sources["input"], tally, summary)
+            self._set_aside(layout, sources, summary["selection"]["unknown"] == "review")
             write_bytes(f"{self.folder}/README.md", card(summary).encode())
             write_json(f"{self.folder}/summary.json", summary)
             announce(layout.report, Manifest(self.keys["report"], summary["rows"]["total"]))
         yield from ()
+
+    def _set_aside(self, layout: Layout, sources: dict[str, Source], wanted: bool) -> None:
+        """List the ids of unknown rows for review; what an earlier selection listed is removed."""
+        url, source = f"{self.folder}/review.jsonl", sources["input"]
+        if not wanted:
+            fs, path = fsspec.url_to_fs(url)
+            if fs.exists(path):
+                fs.rm(path)
+            return
+        lines = []
+        for part in source.parts(self.part_rows):
+            unknown = read_table(layout.scores(part), self.keys["weigh"], ["unknown"])["unknown"].to_numpy()
+            ids = (source.key(part.file, part.start + int(i)).id for i in np.flatnonzero(unknown))
+            lines += [json.dumps({"sot_row_id": row_id}, ensure_ascii=False) for row_id in ids]
+        write_bytes(url, "".join(f"{line}\n" for line in lines).encode())
 
     def _check_published(self, layout: Layout, source: Source) -> None:
         for file in source.files:
@@ -94,14 +113,17 @@ class WriteReport(PipelineStep):
         selection = require_manifest(layout.selection, self.keys["select"]).facts
         columns = Columns(sources, self.part_rows, layout, self.keys["weigh"], selection)
         tally = Tally()
-        for file in source.files:
-            for table in columns.of_file(file):
-                tally.add(table)
+        for part in source.parts(self.part_rows):
+            tally.add(columns.of_part(part), read_table(layout.scores(part), self.keys["weigh"]))
         summary = {
             **self.about,
+            "problem": solve["problem"],
             "rows": tally.rows(),
             "kept": tally.weights(),
-            "selection": selection,
+            "unknown": {**tally.unknown(), **solve["unlike"]},
+            "slices": tally.slices(),
+            "simple": {**solve["simple"], **tally.simple()},
+            "selection": {name: value for name, value in selection.items() if name not in _LENGTHY},
             "solve": solve,
             "embedding": self._embedding(layout, source),
             "input": source.to_json(),

@@ -16,9 +16,10 @@ class SolvePushPull(PipelineStep):
         part_rows: rows per part.
         embed_key: key of the embed stage.
         key: key of this stage.
-        settings: arguments of `sot_filter.transport.PushPullProblem`, but for the measures.
-        view_weights: share of each view in the cost.
-        centre: whether views are centred.
+        settings: arguments of `sot_filter.transport.choose`, but for the references.
+        tau: strength of the entropy, or None where the solver finds it.
+        neighbours: how many neighbours share a row's fate in mode coupled, itself among them; 0 for none.
+        replicates: half-samples of the references to score the rows by in mode coupled; 0 for none.
         solver: arguments of `sot_filter.transport.solve`.
         threads: CPU threads, or None for torch's own choice.
     """
@@ -33,15 +34,16 @@ class SolvePushPull(PipelineStep):
         embed_key: str,
         key: str,
         settings: dict[str, Any],
-        view_weights: dict[str, float],
-        centre: bool,
+        tau: float | None,
+        neighbours: int,
+        replicates: int,
         solver: dict[str, Any],
         threads: int | None,
     ) -> None:
         super().__init__()
         self.work_dir, self.part_rows, self.embed_key, self.key = work_dir, part_rows, embed_key, key
-        self.settings, self.view_weights, self.centre = settings, view_weights, centre
-        self.solver, self.threads = solver, threads
+        self.settings, self.tau, self.neighbours = settings, tau, neighbours
+        self.replicates, self.solver, self.threads = replicates, solver, threads
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Solve, unless it is solved. Raises `ArtifactError` when embeddings are missing or do not match."""
@@ -61,8 +63,9 @@ class SolvePushPull(PipelineStep):
                     self.embed_key,
                     self.key,
                     self.settings,
-                    self.view_weights,
-                    self.centre,
+                    self.tau,
+                    self.neighbours,
+                    self.replicates,
                     self.solver,
                 )
         yield from ()

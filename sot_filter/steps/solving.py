@@ -1,6 +1,7 @@
 """From embeddings to potentials: gather the rows, fold equal texts, pose the problem, solve it, keep the solution."""
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,28 @@ from sot_filter.artifacts import (
 from sot_filter.errors import ArtifactError, ReferenceError, SourceError
 from sot_filter.report.projection import fit_plane
 from sot_filter.sources import Source
-from sot_filter.steps.embed import EMBEDDED
-from sot_filter.steps.solution import StoredSolution, write_solution
-from sot_filter.transport import Measure, PushPullProblem, fit_geometry, solve
+from sot_filter.steps.embed import EMBEDDED, JUDGED_BY, row_sides
+from sot_filter.steps.simple import best_simple
+from sot_filter.steps.solution import Coupled, StoredSolution, write_solution
+from sot_filter.steps.stability import stability_table
+from sot_filter.transport import (
+    Choice,
+    Measure,
+    PushPullProblem,
+    Solution,
+    choose,
+    find_clusters,
+    find_neighbours,
+    solve,
+)
+from sot_filter.weighting import Coverage, fit_coverage
 
 #: Facts of an embedding that must agree between all parts of a run; the rest may differ by a rounding.
 _MUST_AGREE = ("model", "digest", "dtype", "pooling", "layer", "max_length")
+#: Where mode exact starts from when its τ follows from the share of rows that the weights are to be worth.
+_ANY_TAU = 0.1
+#: How many of the settings that were tried are told.
+_TRIALS_TOLD = 5
 
 
 def solve_run(
@@ -35,8 +52,9 @@ def solve_run(
     embed_key: str,
     key: str,
     settings: dict[str, Any],
-    view_weights: dict[str, float],
-    centre: bool,
+    tau: float | None,
+    neighbours: int,
+    replicates: int,
     solver: dict[str, Any],
 ) -> None:
     """Solve a run's problem and write its solution; the arguments are those of `SolvePushPull`.
@@ -51,22 +69,50 @@ def solve_run(
     rows, safe, harmful = (
         Embedded.load(layout, role, sources[role], part_rows, embed_key) for role in ("input", "safe", "harmful")
     )
-    views = list(view_weights)
+    views = safe.views
     for role, reference in (("safe", safe), ("harmful", harmful)):
         reference.demand(views, role)
-    geometry = fit_geometry(safe.tensors(views), harmful.tensors(views), view_weights, centre)
+    coupled = solver["mode"] == "coupled"
+
+    def pose(seed: int, like: PushPullProblem | None = None) -> tuple[Choice, PushPullProblem]:
+        choice = choose(safe.tensors(views), harmful.tensors(views), **{**settings, "seed": seed})
+        points = choice.geometry.points(rows.tensors(views, first))
+        if like is not None and torch.equal(points, like.rows.points):
+            custom, coupling = like.rows, like.coupling
+        else:
+            custom = Measure.of_counts(points, torch.from_numpy(counts))
+            coupling = find_neighbours(custom, neighbours) if coupled and neighbours else None
+        setting = choice.setting
+        return choice, PushPullProblem(
+            custom,
+            choice.safe,
+            choice.harmful,
+            push_strength=setting.push_strength,
+            epsilon=setting.epsilon,
+            tau=tau or (choice.calibration.tau if coupled else _ANY_TAU),
+            rho_safe=setting.rho_safe,
+            rho_harmful=setting.rho_harmful,
+            tilt=choice.tilt(points) if coupled else None,
+            coupling=coupling,
+        )
+
     first, counts, duplicates = rows.fold()
     if not len(first):
         raise SourceError("rows with text", "none: all are empty or unreadable", "Check the input's columns.")
-    points = geometry.points(rows.tensors(views, first))
-    problem = PushPullProblem(
-        Measure.of_counts(points, torch.from_numpy(counts)),
-        Measure.uniform(geometry.points(safe.tensors(views))),
-        Measure.uniform(geometry.points(harmful.tensors(views))),
-        **settings,
-    )
+    choice, problem = pose(settings["seed"])
     solution = solve(problem, **solver)
-    plane = fit_plane(points.numpy(), problem.safe.points.numpy(), problem.harmful.points.numpy())
+    if replicates and coupled:
+        stability = stability_table(
+            rows.digests[first],
+            problem,
+            solution,
+            choice,
+            replicates,
+            settings["seed"],
+            lambda seed: solve(pose(seed, problem)[1], **solver).score,
+        )
+        write_table(layout.stability, stability, key)
+    plane = fit_plane(problem.rows.points.numpy(), problem.safe.points.numpy(), problem.harmful.points.numpy())
     placed = {role: plane.place(getattr(problem, role).points.numpy()) for role in ("safe", "harmful")}
     write_table(
         layout.map,
@@ -75,6 +121,8 @@ def solve_run(
                 "role": [role for role, xy in placed.items() for _ in xy],
                 "x": np.concatenate([xy[:, 0] for xy in placed.values()]),
                 "y": np.concatenate([xy[:, 1] for xy in placed.values()]),
+                # At the τ of the solve, as the rows' own.
+                "held_out": (choice.held_out * choice.calibration.tau / problem.tau).numpy().astype(np.float32),
             }
         ),
         key,
@@ -85,7 +133,7 @@ def solve_run(
     write_solution(
         layout.solution,
         StoredSolution(
-            geometry=geometry,
+            geometry=choice.geometry,
             safe=problem.safe,
             harmful=problem.harmful,
             psi_safe=solution.psi_safe,
@@ -94,11 +142,30 @@ def solve_run(
             push_strength=problem.push_strength,
             temperature=solution.temperature,
             plane=plane,
+            clusters=find_clusters(problem.harmful.points),
+            coverage=cover((safe, harmful), (problem.safe, problem.harmful)),
+            coupled=stored(choice, problem, solution) if coupled else None,
             row_digests=rows.digests[first] if own_scores else None,
             row_scores=solution.score.numpy().astype(np.float32) if own_scores else None,
         ),
         key,
         mode=solver["mode"],
+        problem={
+            **{name: str(v) if v == float("inf") else v for name, v in asdict(choice.setting).items()},
+            "tau": problem.tau if coupled else solution.temperature,
+            "direction": choice.direction is not None,
+            "neighbours": neighbours if coupled else 0,
+        },
+        held_out={
+            "log_loss": choice.calibration.log_loss,
+            "standard_error": choice.calibration.standard_error,
+            "tried": len(choice.trials),
+            "trials": choice.trials[:_TRIALS_TOLD],
+        },
+        replicates=replicates if coupled else 0,
+        simple=best_simple(choice),
+        kept_share=solution.kept_share,
+        gap=solution.gap,
         outcome=solution.outcome.value,
         message=solution.outcome.message,
         certificate=solution.certificate,
@@ -118,6 +185,33 @@ def solve_run(
     )
 
 
+def stored(choice: Choice, problem: PushPullProblem, solution: Solution) -> Coupled:
+    """What scores any row after a coupled solve."""
+    # Another τ than the calibrated one makes potentials and tilt alike sharper or softer.
+    sharper = choice.calibration.tau / problem.tau
+    vector = torch.zeros_like(problem.safe.points[0])
+    if choice.direction is not None:
+        vector = choice.direction.vector * (choice.calibration.direction * sharper)
+    offset = choice.calibration.offset + (
+        choice.calibration.direction * choice.direction.offset if choice.direction else 0.0
+    )
+    mass, local = problem.rows.mass, solution.local_log_odds
+    assert local is not None
+    if problem.coupling is None:
+        mass, local = torch.ones(1), (mass @ local)[None]
+    return Coupled(problem.tau, vector, offset * sharper, mass, local, problem.coupling)
+
+
+def cover(references: tuple["Embedded", ...], measures: tuple[Measure, ...]) -> Coverage:
+    """What the references cover, from their rows and where these are."""
+    return fit_coverage(
+        torch.cat([measure.points for measure in measures]),
+        np.concatenate([reference.digests for reference in references]),
+        [sides for reference in references for sides in reference.sides],
+        [language for reference in references for language in reference.languages],
+    )
+
+
 class Embedded:
     """All embedded rows of a source, in row order.
 
@@ -129,6 +223,7 @@ class Embedded:
         self._table = pa.concat_tables(tables)
         self.digests = digests(self._table["digest"])
         self._embedded = np.asarray(self._table["status"].to_pylist()) == EMBEDDED
+        self.views = [name.removeprefix("view:") for name in self._table.column_names if name.startswith("view:")]
 
     @classmethod
     def load(cls, layout: Layout, role: str, source: Source, part_rows: int, key: str) -> "Embedded":
@@ -147,6 +242,16 @@ class Embedded:
             described = facts
             tables.append(read_table(url, key))
         return cls(tables)
+
+    @property
+    def languages(self) -> list[str]:
+        """The language of every row."""
+        return self._table["language"].to_pylist()
+
+    @property
+    def sides(self) -> list[list[NDArray[np.uint32]]]:
+        """The character pairs of every row's prompt and response."""
+        return row_sides(self._table)
 
     def demand(self, views: list[str], role: str) -> None:
         """Raise `ReferenceError` if there is a view that no row has."""
@@ -172,7 +277,7 @@ class Embedded:
         return first, counts, first[counts > 1]
 
     def duplicate_table(self, first: NDArray[np.int64], source: Source) -> pa.Table:
-        """Digest, id and vectors of the first of each set of rows that share a text."""
+        """Digest, id, and all that a row is judged by, of the first of each set of rows that share a text."""
         taken = self._table.take(first)
         starts = np.cumsum([0, *(file.rows for file in source.files)])
         files = np.searchsorted(starts, first, side="right") - 1
@@ -182,6 +287,7 @@ class Embedded:
             {
                 "digest": taken["digest"],
                 "first": pa.array(ids, pa.string()),
+                **{name: taken[name] for name in JUDGED_BY},
                 **{name: fixed_size_column(matrix(taken[name])) for name in views},
             }
         )

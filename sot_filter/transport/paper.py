@@ -112,8 +112,13 @@ def solve_paper(
         The solution, whose score is log w - log u; pull and push are the potentials at the final weights.
 
     Raises:
-        SolverError: an unknown parametrisation or optimiser, or counts and rates that are not positive.
+        SolverError: an unknown parametrisation or optimiser, counts and rates that are not positive, or a tilt or
+            coupling.
     """
+    if problem.tilt is not None or problem.coupling is not None:
+        raise SolverError(
+            "a problem without tilt and coupling", "one with them", "Leave them out, or use mode coupled."
+        )
     if (parametrisation, optimiser) not in OPTIMISERS:
         known = "; ".join(f"{name} with {rule}" for name, rule in OPTIMISERS)
         raise SolverError(f"one of {known}", f"{parametrisation} with {optimiser}", "Choose one of these.")

@@ -1,12 +1,18 @@
 """What is to be solved: weighted points, and the push-pull problem between three of them."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from sot_filter.errors import SolverError
+
+if TYPE_CHECKING:
+    from sot_filter.transport.neighbours import Neighbours
 
 #: Strengths below this drown in the rounding of the costs; their inverses say nothing that infinity does not.
 _FINEST = 1e-6
@@ -55,13 +61,13 @@ class Measure:
         object.__setattr__(self, "mass", mass / mass.sum())
 
     @classmethod
-    def uniform(cls, points: Tensor) -> "Measure":
+    def uniform(cls, points: Tensor) -> Measure:
         """Equal mass on each of ``points`` [n, d]."""
         n = max(len(points), 1)
         return cls(points, torch.full((len(points),), 1 / n, dtype=dtype_of(points), device=points.device))
 
     @classmethod
-    def of_counts(cls, points: Tensor, counts: Tensor) -> "Measure":
+    def of_counts(cls, points: Tensor, counts: Tensor) -> Measure:
         """Mass in proportion to ``counts`` [n]: duplicates, or the rows of a centroid."""
         counts = counts.to(torch.float64)
         return cls(points, counts / counts.sum())
@@ -88,10 +94,12 @@ class PushPullProblem:
         tau: strength τ >= 0 of the KL that keeps w near the base masses, in cost units.
         rho_safe: relaxation ρ of the safe marginal; inf is balanced transport, 0 a kernel density score.
         rho_harmful: the same for the harmful marginal.
-        coupling: room for a neighbour graph of the rows, sparse [n, n], for a later term of the objective.
+        tilt: a linear term of the cost [n], cost units: to keep row i's mass costs tilt_i less a unit. Mode coupled.
+        coupling: which rows share their fate. Mode coupled.
 
     Raises:
-        SolverError: a parameter out of its range, dimensions or devices that differ, or a coupling.
+        SolverError: a parameter out of its range, dimensions or devices that differ, or a tilt or coupling that is not
+            of these rows.
     """
 
     rows: Measure
@@ -102,7 +110,8 @@ class PushPullProblem:
     tau: float = 0.02
     rho_safe: float = math.inf
     rho_harmful: float = math.inf
-    coupling: Tensor | None = None
+    tilt: Tensor | None = None
+    coupling: Neighbours | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -124,11 +133,15 @@ class PushPullProblem:
                 ", ".join(f"{k} {m.points.shape[1]} on {m.points.device}" for k, m in measures.items()),
                 "Embed them with the same model and views, and move them to the same device.",
             )
-        if self.coupling is not None:
+        if self.tilt is not None and not (self.tilt.shape == self.rows.mass.shape and self.tilt.isfinite().all()):
             raise SolverError(
-                "no coupling of the rows",
-                f"one of shape {list(self.coupling.shape)}",
-                "No solver uses a coupling yet; leave it out.",
+                f"a finite tilt of {len(self.rows)} rows", f"shape {list(self.tilt.shape)}", "Correct it."
+            )
+        if self.coupling is not None and len(self.coupling.rows) != len(self.rows):
+            raise SolverError(
+                f"a coupling of {len(self.rows)} rows",
+                f"one of {len(self.coupling.rows)}",
+                "Build it from these rows.",
             )
 
     @staticmethod

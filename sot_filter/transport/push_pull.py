@@ -45,8 +45,12 @@ def solve_exact(
         The solution; pull and push are c-transforms at the returned potentials, the weights exactly u exp(-g/τ) / Z.
 
     Raises:
-        SolverError: tau is 0, max_iterations below 1, or effective_share not between 0 and 1.
+        SolverError: tau is 0, max_iterations below 1, effective_share not between 0 and 1, or a tilt or coupling.
     """
+    if problem.tilt is not None or problem.coupling is not None:
+        raise SolverError(
+            "a problem without tilt and coupling", "one with them", "Leave them out, or use mode coupled."
+        )
     if problem.tau == 0:
         raise SolverError(
             "tau above 0 in mode exact", "tau 0", "Set tau (0.02 is a good start), or use mode paper, which has none."

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sot_filter.transport.c_transform import check_potential, log_offset
+from sot_filter.transport.clusters import Clusters
 from sot_filter.transport.cost import similarity, soft_minimum, tiles
 from sot_filter.transport.problem import Measure, dtype_of
 
@@ -21,6 +22,8 @@ class RowScores(NamedTuple):
         nearest_safe_similarity: that similarity, <z, y>.
         nearest_harmful: index of the nearest harmful reference row.
         nearest_harmful_similarity: that similarity, <z, y>.
+        cluster: the cluster of the harmful reference to which most of the row's mass goes; 0 if there are none.
+        cluster_share: the share of the row's mass that goes there, 0 to 1; 1 if there are no clusters.
     """
 
     pull: Tensor
@@ -30,6 +33,8 @@ class RowScores(NamedTuple):
     nearest_safe_similarity: Tensor
     nearest_harmful: Tensor
     nearest_harmful_similarity: Tensor
+    cluster: Tensor
+    cluster_share: Tensor
 
 
 @torch.no_grad()
@@ -42,6 +47,7 @@ def score_rows(
     epsilon: float,
     push_strength: float,
     *,
+    clusters: Clusters | None = None,
     tile: int = 8192,
 ) -> RowScores:
     """Score ``points`` [n, d] by the potentials of a solve; memory is tile * (m_Q + m_M), whatever n.
@@ -54,6 +60,7 @@ def score_rows(
         psi_harmful: its dual potential [m_M].
         epsilon: the solve's entropic strength, in cost units.
         push_strength: the solve's λ.
+        clusters: a partition of the harmful reference, to say which part of it claims each row.
         tile: rows to hold the costs of at a time.
 
     Raises:
@@ -67,12 +74,31 @@ def score_rows(
         potential, nearest_similarity = points.new_empty(2, len(points), dtype=dtype)
         nearest = torch.empty(len(points), dtype=torch.int64, device=points.device)
         sides.append((support, offset, potential, nearest, nearest_similarity))
+    claimed_by = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+    claimed_share = torch.ones(len(points), dtype=dtype, device=points.device)
     for part in tiles(len(points), tile):
         rows = points[part].to(dtype)
         for support, offset, potential, nearest, nearest_similarity in sides:
             block = similarity(rows, support)
             nearest_similarity[part], nearest[part] = block.max(dim=1)
             potential[part] = soft_minimum(block, offset, epsilon)
+        if clusters is not None:
+            # The last block, of the harmful side, now holds the logits of the conditional plan.
+            claims = clusters.totals(block.sub_(block.amax(dim=1, keepdim=True)).exp_())
+            claimed_share[part], claimed_by[part] = (claims / claims.sum(1, keepdim=True)).max(dim=1)
     (_, _, pull, *safe_evidence), (_, _, push, *harmful_evidence) = sides
     score = push_strength * push - (1 - push_strength) * pull
-    return RowScores(pull, push, score, *safe_evidence, *harmful_evidence)
+    evidence = [*safe_evidence, *harmful_evidence, claimed_by, claimed_share]
+    return RowScores(pull, push, score, *evidence)
+
+
+@torch.no_grad()
+def conditional_plan(points: Tensor, reference: Measure, psi: Tensor, epsilon: float) -> Tensor:
+    """Where the mass of each row goes: P(j|i) = b_j exp((ψ_j - c_ij)/ε) / sum_k b_k exp((ψ_k - c_ik)/ε), [n, m].
+
+    It holds n * m values, so it is for a few rows at a time. Raises `SolverError` as `score_rows` does.
+    """
+    check_potential(points, reference, psi, epsilon)
+    dtype = dtype_of(points, reference.points, psi)
+    logits = similarity(points, reference.points.to(dtype)).div_(epsilon)
+    return logits.add_(log_offset(reference, psi, epsilon, dtype)).softmax(dim=1)

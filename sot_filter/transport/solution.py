@@ -58,9 +58,11 @@ class Solution:
         pull: f_Q [n], the c-transform of ``psi_safe`` at the rows.
         push: f_M [n], the c-transform of ``psi_harmful`` at the rows.
         score: [n], the higher, the rather a row should be kept: -((1-λ) pull - λ push), except in mode paper, where
-            it is the optimiser's own log of weight over base mass.
+            it is the optimiser's own log of weight over base mass, and in mode coupled, where it is the log-odds of
+            being kept.
         temperature: what ``score`` is divided by in the weights: w is proportional to u exp(score / temperature). τ
-            in mode exact, 1 in mode paper.
+            in mode exact, 1 in mode paper. None in mode coupled, where w is proportional to u / (1 + exp(-score)), so
+            that no row counts more than once.
         log_weights: log of the weights w [n] on the simplex; they include the base masses.
         certificate: τ KL(w | softmax(log u - g/τ)), zero exactly where w is stationary, of the weights w that made
             the returned potentials (those of the iteration before); in mode paper, which has no τ, the Frank-Wolfe
@@ -71,6 +73,11 @@ class Solution:
         iterations: Sinkhorn iterations done on each reference.
         effective_sample_size: n / sum_i(w_i² / u_i), from 0 to n; 1 / sum(w²) for equal base masses.
         outcome: how it ended.
+        kept_share: mode coupled: the mass that is kept, sum_i u_i r_i; one minus the harmful share the solve sees.
+        local_log_odds: mode coupled: log-odds [n] of the keep share of each row's neighbourhood; with the potentials
+            they score any other row.
+        gap: mode coupled with free marginals (ρ = 0), where the objective is convex: how far it is from its least
+            value at most, cost units.
     """
 
     psi_safe: Tensor
@@ -78,7 +85,7 @@ class Solution:
     pull: Tensor
     push: Tensor
     score: Tensor
-    temperature: float
+    temperature: float | None
     log_weights: Tensor
     certificate: float
     marginal_error_safe: float
@@ -87,6 +94,9 @@ class Solution:
     iterations: int
     effective_sample_size: float
     outcome: Outcome
+    kept_share: float | None = None
+    local_log_odds: Tensor | None = None
+    gap: float | None = None
 
 
 def effective_sample_size(log_weights: Tensor, log_base: Tensor) -> float:

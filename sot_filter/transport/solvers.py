@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 from sot_filter.errors import SolverError
+from sot_filter.transport.coupled import solve_coupled
 from sot_filter.transport.paper import solve_paper
 from sot_filter.transport.problem import PushPullProblem
 from sot_filter.transport.push_pull import solve_exact
 from sot_filter.transport.solution import Solution
 
-SOLVERS: dict[str, Callable[..., Solution]] = {"exact": solve_exact, "paper": solve_paper}
+SOLVERS: dict[str, Callable[..., Solution]] = {"coupled": solve_coupled, "exact": solve_exact, "paper": solve_paper}
 
 
 def solve(problem: PushPullProblem, *, mode: str = "exact", **options: Any) -> Solution:
@@ -19,7 +20,7 @@ def solve(problem: PushPullProblem, *, mode: str = "exact", **options: Any) -> S
     Args:
         problem: rows, references and parameters.
         mode: a name of `SOLVERS`.
-        options: the keyword arguments of that solver (`solve_exact`, `solve_paper`).
+        options: the keyword arguments of that solver (`solve_coupled`, `solve_exact`, `solve_paper`).
 
     Raises:
         SolverError: an unknown mode or option, or a problem the mode cannot take.

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sot_filter.config import Pipeline, ReferenceCard, dump_yaml, load_card, load_pipeline
+from sot_filter.config import Auto, Pipeline, ReferenceCard, dump_yaml, load_card, load_pipeline
 from sot_filter.errors import ConfigError
 
 LEAST = """\
@@ -100,7 +100,10 @@ def test_several_faults_are_told_at_once(write: Write) -> None:
         ("solve: {mode: fast}", ["solve.mode", "'exact'", '"fast"']),
         ("embed: {views: [pair, answer]}", ["embed.views", "'response'", '"answer"']),
         ("embed: {views: []}", ["some of pair, prompt, response, each once under embed; got none"]),
-        ("select: {top_k: 3, retention: 0.5}", ["one of retention, top_k, threshold under select; got retention and"]),
+        (
+            "select: {top_k: 3, retention: 0.5}",
+            ["one of retention, top_k, threshold, auto under select; got retention and"],
+        ),
         ("output: {hub: {private: true}}", ["a value for output.hub.repo; got none", "Add output.hub.repo."]),
         ("seed: many", ["seed", "integer", '"many"']),
         ("solve: 3", ["solve", "got 3 in"]),
@@ -170,6 +173,8 @@ def test_other_bytes_and_missing_files_are_told(tmp_path: Path) -> None:
         ("solve.rho_safe=auto", lambda c: c.solve.rho_safe == "auto"),
         ("embed.views=[pair]", lambda c: c.embed.views == ("pair",)),
         ("select={top_k: 3}", lambda c: (c.select.top_k, c.select.retention) == (3, None)),
+        ("select=auto", lambda c: (c.select.auto, c.select.retention) == (Auto(), None)),
+        ("select={auto: {safe_lost: 0.1}}", lambda c: c.select.auto == Auto(safe_lost=0.1)),
         ("input.files=a=b.jsonl", lambda c: c.input.files == "a=b.jsonl"),
         ("input.columns.prompt=q", lambda c: c.input.columns == {"prompt": "q"}),
         ("embed.max_length=", lambda c: c.embed.max_length is None),
@@ -178,6 +183,13 @@ def test_other_bytes_and_missing_files_are_told(tmp_path: Path) -> None:
 )
 def test_a_setting_is_overridden(write: Write, setting: str, read: Callable[[Pipeline], bool]) -> None:
     assert read(load_pipeline(write("select: {retention: 0.5}\n"), [setting]))
+
+
+def test_a_part_of_auto_is_overridden_where_the_file_just_says_auto(write: Write) -> None:
+    file = write("select: auto\n")
+    assert load_pipeline(file, []).select.auto == Auto()
+    assert load_pipeline(file, ["select.auto.harmful_kept=0.1"]).select.auto == Auto(harmful_kept=0.1)
+    assert load_pipeline(file, ["select.auto=null", "select.top_k=3"]).select.top_k == 3
 
 
 def test_the_last_override_wins(write: Write) -> None:
@@ -240,6 +252,7 @@ positive = st.floats(min_value=0, exclude_min=True)
         st.builds(lambda x: {"threshold": x}, st.floats(allow_nan=False)),
         st.builds(lambda x: {"top_k": x}, st.integers(1)),
         st.builds(lambda x: {"retention": x}, st.floats(0, 1, exclude_min=True)),
+        st.builds(lambda x: {"auto": {"safe_lost": x}}, st.floats(0, 1)),
     ),
 )
 @example(name="x", files=["\x85\u2028"], columns={}, where={}, solve={"rho_safe": math.inf}, select={"top_k": 1})

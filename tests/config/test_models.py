@@ -85,6 +85,9 @@ def test_no_default_is_shared_and_changed() -> None:
         (Select, {"retention": 1.01}),
         (Select, {"top_k": 0}),
         (Select, {"retention": 0.5, "top_k": 3}),
+        (Select, {"retention": 0.5, "auto": {}}),
+        (Select, {"auto": {"safe_lost": 1.5}}),
+        (Select, "all"),
         (Executor, {"workers": 0}),
         (Executor, {"kind": "cloud"}),
         (Pipeline, {**LEAST, "name": "a/b"}),
@@ -107,10 +110,14 @@ def test_values_out_of_range_are_refused(model: type[BaseModel], values: dict[st
         ({"top_k": 3}, {"top_k": 3}),
         ({"threshold": -0.5}, {"threshold": -0.5}),
         ({"threshold": 0, "retention": None}, {"threshold": 0.0}),
+        ("auto", {"auto": {}}),
+        ({"auto": {}}, {"auto": {}}),
+        ({"auto": {"harmful_kept": 0.01}, "retention": None}, {"auto": {"harmful_kept": 0.01}}),
     ],
 )
 def test_one_selection_rule_holds(given: dict[str, Any], rule: dict[str, Any]) -> None:
-    assert Select.model_validate(given).model_dump(exclude_none=True) == rule
+    found = Select.model_validate(given).model_dump(exclude_none=True)
+    assert found == {**rule, "unknown": "keep", "minimum_retention": {}}
 
 
 def test_where_keeps_the_kind_of_its_values() -> None:

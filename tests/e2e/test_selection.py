@@ -65,7 +65,7 @@ def test_there_must_be_scores(case: Case, cli: Cli) -> None:
 def test_one_rule_at_a_time(case: Case, cli: Cli) -> None:
     ended = cli("select", case.pipeline, "--retention", "0.4", "--top-k", "3")
     assert ended.code == 2
-    assert ended.err.startswith("ConfigError: expected one of --retention, --top-k, --threshold; got ")
+    assert ended.err.startswith("ConfigError: expected one of --retention, --top-k, --threshold, --auto; got ")
 
 
 def test_a_new_reference_leaves_the_embeddings_of_the_rows_alone(case: Case) -> None:

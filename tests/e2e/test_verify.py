@@ -125,16 +125,17 @@ def test_it_sees_a_byte_of_an_artifact(finished: Case, what: str, place: float) 
         assert failed(finished) == ["every artifact is there, with the digest of its manifest"]
 
 
-def test_it_sees_scores_that_were_announced_anew(finished: Case) -> None:
+@pytest.mark.parametrize("name", ["score", "pull", "harmful_cluster_share"])
+def test_it_sees_scores_that_were_announced_anew(finished: Case, name: str) -> None:
     plan = finished.plan()
     (part, *_) = plan.sources["input"].parts(plan.part_rows)
     url = plan.layout.scores(part)
     table = read_table(url, plan.keys["weigh"])
-    scores = table["score"].to_numpy().copy()
+    scores = table[name].to_numpy().copy()
     scores[[0, 1]] = scores[[1, 0]]
-    place = table.column_names.index("score")
+    place = table.column_names.index(name)
     with restored(Path(url)), restored(Path(f"{url}.json")):
-        write_table(url, table.set_column(place, "score", pa.array(scores)), plan.keys["weigh"])
+        write_table(url, table.set_column(place, name, pa.array(scores)), plan.keys["weigh"])
         assert "scores follow from embeddings and potentials" in failed(finished)
 
 

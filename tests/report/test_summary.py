@@ -25,9 +25,17 @@ def tally(*sizes: int) -> Tally:
             "sot_weight": pa.array(WEIGHT, pa.float32()),
         }
     )
+    scored = pa.table(
+        {
+            "unknown": pa.array([0, 4, 2, 0, 0, 0, 0, 0], pa.int8()),
+            "slice:language": ["en", "de", "en", "en", "und", "und", "de", "en"],
+            "slice:file": ["a"] * 8,
+            "simple": pa.array(SCORE, pa.float32()),
+        }
+    )
     made, first = Tally(), 0
     for size in sizes:
-        made.add(columns.slice(first, size))
+        made.add(columns.slice(first, size), scored.slice(first, size))
         first += size
     return made
 
@@ -39,6 +47,32 @@ def test_counts_do_not_depend_on_how_the_columns_come(sizes: tuple[int, ...]) ->
     assert made.scores.tolist() == SCORE
     assert made.kept.tolist() == KEEP
     assert made.judged.tolist() == [True] * 4 + [False] * 2 + [True] * 2
+    assert made.unknown() == {"rows": 2, "kept": 1}
+    assert [(one["facet"], one["value"], one["rows"], one["kept"]) for one in made.slices()] == [
+        ("language", "en", 4, 4),
+        ("language", "de", 2, 0),
+        ("file", "a", 6, 4),
+    ]
+    assert [one["retention"] for one in made.slices()] == [1.0, 0.0, 4 / 6]
+
+
+def test_of_very_many_slices_the_small_ones_are_counted_together() -> None:
+    n = 5000
+    value = [f"v{i:04}" for i in range(n // 2)] + [f"v{i // 40:04}" for i in range(n // 2)]
+    columns = pa.table(
+        {
+            "sot_status": ["kept"] * n,
+            "sot_keep": [True] * n,
+            "sot_score": pa.array(np.zeros(n), pa.float32()),
+            "sot_weight": pa.array(np.ones(n), pa.float32()),
+        }
+    )
+    made = Tally()
+    made.add(columns, _scored(n, value))
+    found = made.slices()
+    assert len(found) == 100
+    assert sum(one["rows"] for one in found) == n
+    assert any(one["value"] == "(2,401 others)" for one in found)
 
 
 def test_the_kept_weights_are_described() -> None:
@@ -69,6 +103,17 @@ def test_without_two_kinds_of_judged_rows_there_is_no_quality(harmful: np.ndarra
     assert tally(8).quality(harmful) is None
 
 
+def _scored(n: int, value: list[str]) -> pa.Table:
+    nothing = np.zeros(n)
+    return pa.table(
+        {
+            "unknown": pa.array(nothing, pa.int8()),
+            "slice:source": value,
+            "simple": pa.array(nothing, pa.float32()),
+        }
+    )
+
+
 def calm() -> dict[str, Any]:
     """A summary with nothing to be wary of."""
     return {
@@ -79,6 +124,13 @@ def calm() -> dict[str, Any]:
         },
         "kept": {"rows": 800, "effective_sample_size": 400.0},
         "rows": {"total": 1000, "kept": 800, "dropped": 200},
+        "unknown": {"rows": 40, "kept": 20, "similarity": 0.2, "surprise": 5.0, "language_share": 0.9},
+        "selection": {"scored": 1000, "unknown": "keep", "harmful_share": None, "auto": None},
+        "simple": {"score": "knn", "auroc": 0.9, "sot_auroc": 0.95, "dropped": 200, "in_common": 100},
+        "slices": [
+            {"facet": "language", "value": "en", "rows": 900, "kept": 780, "retention": 780 / 900, "alarm": False},
+            {"facet": "language", "value": "de", "rows": 100, "kept": 20, "retention": 0.2, "alarm": False},
+        ],
         "embedding": {"truncated": 0},
     }
 
@@ -96,6 +148,7 @@ def test_a_calm_run_has_no_warnings() -> None:
         ("solve", {"outcome": "out of steps", "message": "Raise it."}, "The solve ended as out of steps: Raise it."),
         ("kept", {"effective_sample_size": 40.0}, "The kept weights are worth 5% of as many equal ones"),
         ("rows", {"empty": 1200, "invalid": 34}, "1,234 rows are empty or unreadable; they are in the output"),
+        ("unknown", {"rows": 51}, "51 of 1,000 rows are unlike both references, which say little about them"),
         ("embedding", {"truncated": 7}, "Of 7 rows only a part was embedded"),
     ],
 )  # fmt: skip
@@ -105,6 +158,21 @@ def test_each_trouble_is_one_warning(section: str, change: dict[str, Any], says:
     (said,) = warnings(summary)
     assert said.startswith(says)
     assert said.endswith(".")
+
+
+def test_a_slice_that_loses_more_is_warned_of() -> None:
+    summary = calm()
+    summary["slices"][1]["alarm"] = True
+    (said,) = warnings(summary)
+    assert said.startswith("Of the 100 rows of the slice language de 20% are kept, of the others 87%; ")
+
+
+def test_a_policy_without_thresholds_is_warned_of() -> None:
+    summary = calm()
+    summary["unknown"]["similarity"] = None
+    assert warnings(summary) == []
+    summary["selection"]["unknown"] = "drop"
+    assert warnings(summary) == ["The references have too few rows to tell which rows are unknown, so none is."]
 
 
 @pytest.mark.parametrize(
@@ -119,3 +187,43 @@ def test_shared_texts_are_warned_of(pair: str, says: str) -> None:
     summary = calm()
     summary["solve"]["overlap"][pair] = 3
     assert warnings(summary) == [says]
+
+
+def of_harm(**changed: Any) -> dict[str, Any]:
+    """A calm run that selected by `auto` and dropped 100 of 1,000 rows; no harm was found if few rows look harmful."""
+    summary, selection = calm(), {"rule": {"auto": {}}, "auto": {"dropped": 100, "missed": []}}
+    share = {"estimate": 0.08, "low": 0.05, "high": 0.1, "unlike_safe": 0.05, "looks_harmful": 70, "rows": 1000}
+    share["found"] = changed.get("looks_harmful", 70) > 10
+    share |= {name: value for name, value in changed.items() if name in share}
+    selection |= {name: value for name, value in changed.items() if name not in share}
+    summary["selection"] |= selection
+    summary["selection"] |= {"harmful_share": share, "canaries": {"harmful_kept": 0.05, "safe_lost": 0.03}}
+    return summary
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({}, []),
+        ({"looks_harmful": 0, "unlike_safe": 0.0, "auto": {"dropped": 0, "missed": []}},
+         ["No harm found: nothing dropped."]),
+        ({"looks_harmful": 7, "unlike_safe": 0.0, "auto": {"dropped": 7, "missed": []}},
+         ["7 rows look harmful one by one, no more than may in a set without harm; the lowest 7 are dropped."]),
+        ({"unlike_safe": 0.5}, ["At least 50% of the rows are unlike the safe reference's held-out rows, though 70"]),
+        ({"looks_harmful": 0, "unlike_safe": 0.2, "auto": None},
+         ["At least 20% of the rows are unlike the safe reference's held-out rows, though none looks harmful"]),
+        ({"looks_harmful": 0, "unlike_safe": 0.0, "auto": {"dropped": 90, "missed": []},
+          "rule": {"auto": {"harmful_kept": 0.05}}}, []),
+        ({"rule": {"auto": {"harmful_kept": 0.01}}, "auto": {"dropped": 90, "missed": ["harmful_kept"]}},
+         ["The goal that at most 1.0% of held-out harmful reference rows would be kept cannot be met with these "
+          "references: by their number of rows, or within select.auto.safe_lost; it is 5.0% here."]),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_the_harm_that_was_found(changed: dict[str, Any], says: list[str]) -> None:
+    said = warnings(of_harm(**changed))
+    assert len(said) == len(says)
+    assert all(sentence.startswith(start) for sentence, start in zip(said, says, strict=True))
+
+
+def test_another_rule_is_told_nothing_of_what_auto_would_have_done() -> None:
+    assert warnings(of_harm(looks_harmful=0, unlike_safe=0.0, auto=None, rule={"retention": 0.8})) == []

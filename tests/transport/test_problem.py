@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sot_filter.errors import SolverError
-from sot_filter.transport import Measure, PushPullProblem, fold_duplicates
+from sot_filter.transport import Measure, PushPullProblem, find_neighbours, fold_duplicates
 
 
 def test_uniform_and_counted_masses() -> None:
@@ -73,8 +73,21 @@ def test_parts_must_fit_together() -> None:
     a, b = Measure.uniform(torch.eye(3)), Measure.uniform(torch.eye(4))
     with pytest.raises(SolverError, match="one dimension"):
         PushPullProblem(a, a, b)
-    with pytest.raises(SolverError, match="No solver uses a coupling yet"):
-        PushPullProblem(a, a, a, coupling=torch.eye(3))
+
+
+@pytest.mark.parametrize("tilt", [torch.zeros(4), torch.zeros(3, 1), torch.tensor([0.0, math.nan, 0.0])])
+def test_a_tilt_is_finite_and_of_the_rows(tilt: torch.Tensor) -> None:
+    a = Measure.uniform(torch.eye(3))
+    with pytest.raises(SolverError, match="finite tilt of 3 rows"):
+        PushPullProblem(a, a, a, tilt=tilt)
+    assert PushPullProblem(a, a, a, tilt=torch.ones(3)).tilt is not None
+
+
+def test_a_coupling_is_of_the_rows() -> None:
+    a, b = Measure.uniform(torch.eye(3)), Measure.uniform(torch.eye(3)[:2])
+    with pytest.raises(SolverError, match="coupling of 3 rows"):
+        PushPullProblem(a, b, b, coupling=find_neighbours(b, 2))
+    assert PushPullProblem(a, b, b, coupling=find_neighbours(a, 2)).coupling is not None
 
 
 @pytest.mark.parametrize(

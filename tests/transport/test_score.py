@@ -1,10 +1,12 @@
 from collections.abc import Callable
 
+import numpy as np
+import ot
 import pytest
 import torch
 
 from sot_filter.errors import SolverError
-from sot_filter.transport import Measure, c_transform, score_rows, solve
+from sot_filter.transport import Measure, c_transform, conditional_plan, find_clusters, score_rows, solve
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -49,3 +51,24 @@ def test_potentials_of_another_reference_are_refused(toy: Callable) -> None:
     sides = (Measure.uniform(t.safe), torch.zeros(40), Measure.uniform(t.harmful), torch.zeros(40))
     with pytest.raises(SolverError, match="potential of 41 values"):
         score_rows(t.rows, *sides, 0.05, 0.5)
+
+
+@pytest.mark.parametrize("tile", [13, 8192])
+def test_claims_are_those_of_an_independent_coupling(toy: Callable, tile: int) -> None:
+    problem = toy().problem(push_strength=0.4, rho_safe=1.0)
+    solution = solve(problem, threshold=1e-12, marginal_threshold=1e-9, max_iterations=5000)
+    clusters = find_clusters(problem.harmful.points)
+    w, cost = solution.log_weights.exp(), 1 - problem.rows.points @ problem.harmful.points.T
+    coupling = ot.sinkhorn(w.numpy(), problem.harmful.mass.numpy(), cost.numpy(), 0.05, "sinkhorn_log", 10_000, 1e-12)
+    expected = coupling / coupling.sum(1, keepdims=True)
+    sides = (problem.rows.points, problem.safe, solution.psi_safe, problem.harmful, solution.psi_harmful, 0.05, 0.4)
+    plan = conditional_plan(problem.rows.points, problem.harmful, solution.psi_harmful, 0.05)
+    np.testing.assert_allclose(plan.numpy(), expected, atol=1e-6)
+    scores, without = score_rows(*sides, clusters=clusters, tile=tile), score_rows(*sides, tile=tile)
+    shares = np.stack([expected[:, clusters.assignment.numpy() == k].sum(1) for k in range(len(clusters))], axis=1)
+    np.testing.assert_allclose(scores.cluster_share.numpy(), shares.max(1), atol=1e-6)
+    np.testing.assert_array_equal(scores.cluster.numpy(), shares.argmax(1))
+    for name in ("score", "pull", "push", "nearest_harmful_similarity"):
+        assert torch.equal(getattr(scores, name), getattr(without, name)), "clusters are evidence only"
+    assert without.cluster.unique().tolist() == [0]
+    assert without.cluster_share.unique().tolist() == [1]

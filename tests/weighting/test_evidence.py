@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sot_filter.conversation import FORMATS, InvalidRow, read_conversation
-from sot_filter.rows import DROPPED, EMPTY, INVALID, STATUSES
+from sot_filter.rows import DROPPED, EMPTY, INVALID, KEPT, STATUSES, UNKNOWN
 from sot_filter.sources import Unreadable
 from sot_filter.sources.json_lines import parse
 from sot_filter.weighting import reason
@@ -29,6 +29,10 @@ def test_every_reason_is_one_sentence(status: str, kept: bool, duplicate: bool, 
         duplicate_of="default/train/a b.jsonl#3" if duplicate else "",
         truncated=truncated,
         detail="a turn has no role",
+        weight=0.5,
+        cluster="harm:default/train/h.jsonl#7",
+        cluster_share=0.43,
+        retention=0.934,
     )
     assert re.fullmatch(r"[A-Z][^\n]*[^.]\.", said)
     assert not re.search(r"[.!?] [A-Z]", said)
@@ -43,6 +47,9 @@ def test_every_reason_is_one_sentence(status: str, kept: bool, duplicate: bool, 
         assert re.search(numbers, said)
         assert ("same text as default/train/a b.jsonl#3" in said) == duplicate
         assert ("only a part of its text" in said) == truncated
+        assert "claimed by the harmful cluster of harm:default/train/h.jsonl#7 with 43% of its mass" in said
+        assert ("weight 0.50" in said) == kept
+        assert ("would be kept at retention 0.934" in said) != kept
 
 
 @pytest.mark.parametrize(
@@ -51,6 +58,14 @@ def test_every_reason_is_one_sentence(status: str, kept: bool, duplicate: bool, 
 )
 def test_it_says_on_which_side_of_the_cut_the_row_is(kept: bool, score: float, side: str) -> None:
     assert f"is {side} the cut" in reason(DROPPED, kept=kept, score=score, cut=0.3)
+
+
+def test_a_row_that_is_kept_in_full_has_a_short_reason() -> None:
+    said = reason(KEPT, kept=True, score=0.5, cut=0.25, weight=1.0, cluster="harm:a/b/c#1", retention=0.1)
+    assert said == (
+        "Kept: score +0.5000 is at or above the cut +0.2500; similarity 0.00 to the nearest safe row, 0.00 to the "
+        "nearest harmful."
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,3 +93,26 @@ def test_what_is_wrong_with_a_row_is_said_without_its_text(format: str, value: A
             said = str(problem)
         assert SECRET not in said
         assert re.fullmatch(r"[^\n.]+", said)
+
+
+FAR = "far from both references (nearest similarity 0.10, below 0.25)"
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept", "begins"),
+    [
+        ("keep", True, f"Kept: score +0.5000 is at or above the cut +0.3000; it is {FAR}; similarity"),
+        ("down_weight", True, f"the cut +0.3000; it is {FAR}, so its weight is lowered; similarity"),
+        ("keep", False, f"Dropped: score +0.5000 is on the cut +0.3000; it is {FAR}; similarity"),
+        ("drop", False, f"Dropped: unknown; it is {FAR}; similarity"),
+        ("review", False, f"Set aside for review: unknown; it is {FAR}; similarity"),
+    ],
+)
+def test_it_says_why_a_row_is_unknown_and_what_that_means(policy: str, kept: bool, begins: str) -> None:
+    assert begins in reason(UNKNOWN, kept=kept, score=0.5, cut=0.3, unknown=FAR, policy=policy)
+
+
+def test_it_says_for_which_slice_a_row_is_kept() -> None:
+    said = reason(KEPT, kept=True, score=0.1, cut=0.3, kept_for="language de")
+    assert "is below the cut +0.3000, but the slice language de would keep less than its minimum without it;" in said
+    assert "on the cut" in reason(KEPT, kept=True, score=0.3, cut=0.3, kept_for="language de")

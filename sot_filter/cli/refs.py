@@ -1,0 +1,46 @@
+"""The commands on references: `sot-filter refs`."""
+
+import json
+import sys
+
+import click
+
+
+@click.group()
+def refs() -> None:
+    """Look after the safe and the harmful reference."""
+
+
+@refs.command()
+@click.argument("pipeline", type=click.Path())
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting, as in --set seed=1.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout.")
+@click.option("--strict", is_flag=True, help="Exit with code 4 when there is a warning.")
+def audit(pipeline: str, settings: tuple[str, ...], as_json: bool, strict: bool) -> None:
+    """Check both references: wrong labels, repeats, single rows that count too much, gaps. Names ids, never texts.
+
+    Uses the embeddings of the run, and makes those that are missing.
+    """
+    from sot_filter.auditing import audit_references
+    from sot_filter.cli.audit_tables import audit_table
+    from sot_filter.cli.progress import follow
+    from sot_filter.config import load_pipeline
+    from sot_filter.executors import rows_done, run_stages
+    from sot_filter.plan import build_stages
+    from sot_filter.planning import make_plan
+    from sot_filter.workspace import claim
+
+    plan = make_plan(load_pipeline(pipeline, settings))
+    embed = [stage for stage in build_stages(plan) if stage.name == "embed"]
+    if any(rows_done(stage) < stage.rows for stage in embed):
+        claim(plan)
+        run_stages(plan, embed, follow)
+    found = audit_references(plan)
+    if as_json:
+        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        Console().print(audit_table(found))
+    if strict and found["warnings"]:
+        sys.exit(4)
