@@ -34,13 +34,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 import yaml
+from embedders import Ready
 from numpy.typing import NDArray
 
 from sot_filter.artifacts import matrix, read_json, read_table, write_table
 from sot_filter.baselines import BASELINES
 from sot_filter.config import load_pipeline
-from sot_filter.conversation import Conversation
-from sot_filter.embedding import Embeddings, load_embedder
+from sot_filter.embedding import Embedder
 from sot_filter.executors import run_stages
 from sot_filter.plan import Plan, build_stages
 from sot_filter.planning import make_plan
@@ -72,35 +72,10 @@ COLUMNS = {
     "effective_sample_size": "eff. sample",
 }
 Measured = dict[str, dict[str, float]]
+Counts = dict[str, float]
 
 
-class Remembering:
-    """An embedder that asks another one only for texts it has not seen."""
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self._inner = load_embedder(**settings)
-        self._seen: dict[str, tuple[dict[str, NDArray[np.float16]], np.int32, np.bool_]] = {}
-        self.views, self.dimension = self._inner.views, self._inner.dimension
-        self.describe, self.render = self._inner.describe, self._inner.render
-
-    def embed(self, conversations: Sequence[Conversation]) -> Embeddings:
-        """Embed conversations, keeping their order."""
-        keys = [repr(conversation) for conversation in conversations]
-        new = {key: row for key, row in zip(keys, conversations, strict=True) if key not in self._seen}
-        if new:
-            found = self._inner.embed(list(new.values()))
-            for i, key in enumerate(new):
-                vectors = {view: found.vectors[view][i] for view in self.views}
-                self._seen[key] = vectors, found.tokens[i], found.truncated[i]
-        rows = [self._seen[key] for key in keys]
-        return Embeddings(
-            {view: np.stack([row[0][view] for row in rows]) for view in self.views},
-            np.asarray([row[1] for row in rows], np.int32),
-            np.asarray([row[2] for row in rows], bool),
-        )
-
-
-def run_product(plan: Plan, embedder: Remembering) -> None:
+def run_product(plan: Plan, embedder: Embedder) -> None:
     """Run the stages, the embeddings put in their place beforehand."""
     claim(plan, redo=True)
     stages, key = build_stages(plan), plan.keys["embed"]
@@ -136,14 +111,16 @@ def read_views(plan: Plan, role: str) -> dict[str, torch.Tensor]:
     return {view: torch.from_numpy(np.concatenate(vectors)) for view, vectors in views.items()}
 
 
-def baseline_scores(plan: Plan) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Name and scores of every baseline, on raw and on centred views."""
+def baseline_scores(
+    plan: Plan, names: Sequence[str] = tuple(BASELINES), forms: Sequence[str] = ("raw", "centred")
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Name and scores of baselines, on raw and on centred views."""
     views = {role: read_views(plan, role) for role in plan.sources}
-    for form, centre in (("raw", False), ("centred", True)):
-        geometry = fit_geometry(views["safe"], views["harmful"], plan.view_weights, centre)
+    for form in forms:
+        geometry = fit_geometry(views["safe"], views["harmful"], plan.view_weights, form == "centred")
         rows, safe, harmful = (geometry.points(views[role]).numpy() for role in ("input", "safe", "harmful"))
-        for name, score in BASELINES.items():
-            yield f"{name}, {form}", score(rows, safe, harmful)
+        for name in names:
+            yield f"{name}, {form}", BASELINES[name](rows, safe, harmful)
 
 
 def measure(scores: NDArray[Any], harmful: NDArray[np.bool_]) -> dict[str, float]:
@@ -184,30 +161,58 @@ def pipeline(options: argparse.Namespace, work: Path, names: tuple[str, str, str
         },
         "embed": {"threads": options.threads},
         "solve": {"threads": options.threads},
+        # Scores do not depend on it; what it drops is counted.
+        "select": "auto",
         "output": {"folder": str(work / "out" / "-".join(names))},
         "work_dir": str(work / "runs" / "-".join(names)),
     }
 
 
-def measure_setting(options: argparse.Namespace, work: Path, names: tuple[str, str, str]) -> Measured:
-    """Run every variant of the product on one setting, and the baselines on its embeddings."""
+def measure_setting(options: argparse.Namespace, work: Path, names: tuple[str, str, str]) -> tuple[Measured, Counts]:
+    """Run every variant of the product on one setting, and the baselines on its embeddings.
+
+    Returns:
+        The quality of the scores, none for a set of one kind; and what the default, with `select: auto`, dropped.
+    """
     found: Measured = {}
-    for variant in options.variant:
+    made = names[0] in options.made
+    for variant in ["default"] if made else options.variant:
         file = work / "pipeline.yaml"
         file.write_text(yaml.safe_dump(pipeline(options, work, names)))
         plan = make_plan(load_pipeline(str(file), [*options.settings, *VARIANTS[variant]]))
-        options.embedder = options.embedder or Remembering(plan.config.embed.model_dump())
+        options.embedder = options.embedder or Ready(
+            plan.config.embed.model_dump(), sorted(options.folder.glob("*.parquet")) if options.ready else []
+        )
         run_product(plan, options.embedder)
-        labels, scores = read_scores(plan, ["label", "sot_score"])
-        kept = read_json(f"{plan.config.output.folder}/summary.json")["kept"]
-        found[f"SOT, {variant}"] = {
-            **measure(scores, labels == "harmful"),
-            "effective_sample_size": kept["effective_sample_size"] / kept["rows"],
-        }
+        labels, scores, kept = read_scores(plan, ["label", "sot_score", "sot_keep"])
+        harmful = labels == "harmful"
+        summary = read_json(f"{plan.config.output.folder}/summary.json")
+        if variant == "default":
+            share = summary["selection"]["harmful_share"]
+            counts = {
+                "harmful": float(harmful.mean()),
+                **{name: share[name] for name in ("estimate", "low", "high")},
+                "dropped": float((~kept).mean()),
+                "benign_lost": float((~kept & ~harmful).sum() / (~harmful).sum()),
+                "harmful_kept": float((kept & harmful).sum() / max(harmful.sum(), 1)),
+            }
+        if harmful.any():
+            worth = summary["kept"]["effective_sample_size"] / summary["kept"]["rows"]
+            found[f"SOT, {variant}"] = {**measure(scores, harmful), "effective_sample_size": worth}
     # The variants differ in the solve only: the embeddings of the last run are those of all.
-    for name, scores in baseline_scores(plan):
-        found[name] = measure(scores, labels == "harmful")
-    return found
+    if harmful.any():
+        chosen = (("knn", "logistic_regression"), ("centred",)) if made else ()
+        for name, scores in baseline_scores(plan, *chosen):
+            found[name] = measure(scores, harmful)
+    return found, counts
+
+
+def mean_of(blocks: list[Measured]) -> Measured:
+    """The mean of blocks of the same rows."""
+    return {
+        name: {column: float(np.mean([block[name][column] for block in blocks])) for column in values}
+        for name, values in blocks[0].items()
+    }
 
 
 def print_table(title: str, found: Measured) -> None:
@@ -228,6 +233,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--harmful", nargs="+", default=["same", "cross"])
     parser.add_argument("--safe", nargs="+", default=["task", "full"], choices=["task", "full"])
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--ready", action="store_true", help="take vectors from NAME.prompt.npy, NAME.response.npy")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write all numbers here")
     options = parser.parse_args()
@@ -253,22 +259,33 @@ def main() -> None:
     print(*(f"{name}: {value}" for name, value in about.items()), sep="\n")
     started = time.monotonic()
     every: dict[str, Measured] = {}
+    auto: dict[str, Counts] = {}
     with tempfile.TemporaryDirectory() as work:
-        for names in itertools.product(options.custom, options.harmful, options.safe):
+        options.made = derived(options, Path(work))
+        options.files = {name: options.folder / f"{name}.parquet" for name in options.custom} | options.made
+        for names in itertools.product(options.files, options.harmful, options.safe):
             title = f"{names[0]} {names[1]}/{names[2]}"
-            every[title] = measure_setting(options, Path(work), names)
-            print_table(title, every[title])
+            found, auto[title] = measure_setting(options, Path(work), names)
+            if found:
+                every[title] = found
+            if names[0] not in options.made:
+                print_table(title, found)
             print(f"{title}: {time.monotonic() - started:.0f} s so far", file=sys.stderr)
-    blocks = list(every.values())
-    mean = {
-        name: {column: float(np.mean([block[name][column] for block in blocks])) for column in values}
-        for name, values in blocks[0].items()
-    }
-    print_table(f"mean of {len(blocks)} settings", mean)
+    mean = mean_of([block for title, block in every.items() if title.split()[0] in options.custom])
+    print_table(f"mean of {len(options.custom) * len(options.harmful) * len(options.safe)} settings", mean)
+    rare = mean_of([block for title, block in every.items() if title.startswith("rare")])
+    print_table(f"1 % harmful, {RARE_DRAWS} draws", rare)
+    print("\nselect: auto" + " " * 18 + "".join(f"{name:>14}" for name in next(iter(auto.values()))))
+    for title, counts in auto.items():
+        print(f"{title:<30}" + "".join(f"{value:>14.1%}" for value in counts.values()))
     seconds = round(time.monotonic() - started, 1)
-    print(f"\n{seconds:.0f} s; the effective sample is a share of the kept rows, at the pipeline's own retention")
+    print(f"\n{seconds:.0f} s; the effective sample is a share of the kept rows")
     if options.json:
-        options.json.write_text(json.dumps({**about, "seconds": seconds, "settings": every, "mean": mean}, indent=1))
+        options.json.write_text(
+            json.dumps(
+                {**about, "seconds": seconds, "settings": every, "mean": mean, "rare": rare, "auto": auto}, indent=1
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +28,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
-from filter_quality import REFUSALS, Remembering, read_scores, read_views, run_product
+from embedders import FIELDS, Ready
+from filter_quality import REFUSALS, read_scores, read_views, run_product
 from numpy.typing import NDArray
 
 from sot_filter.auditing import audit_references
 from sot_filter.baselines import BASELINES
 from sot_filter.config import load_pipeline
 from sot_filter.config.models import Embed
-from sot_filter.conversation import Conversation, read_conversation
-from sot_filter.embedding import Embeddings
+from sot_filter.conversation import read_conversation
 from sot_filter.planning import make_plan
 from sot_filter.transport import fit_geometry
 from sot_filter.weighting import measure_quality
 
 SHARES = (0.05, 0.1, 0.2, 0.3)
-FIELDS = {"prompt": "prompt", "completion": "response"}
 #: A short name for each warning, by words of its sentence.
 WARNINGS = {
     "of the safe reference (": "noise in safe",
@@ -57,28 +55,6 @@ WARNINGS = {
     "can be found, nearly the same": "overlap",
 }
 Case = tuple[pa.Table, pa.Table, set[tuple[str, str]], set[tuple[str, str]]]
-
-
-class Ready(Remembering):
-    """An embedder that asks for texts only where no vectors lie beside their file."""
-
-    def __init__(self, settings: dict[str, Any], files: Sequence[Path]) -> None:
-        super().__init__(settings)
-        self._ready: dict[bytes, tuple[NDArray[np.float16], ...]] = {}
-        for file in files:
-            stored = [file.with_suffix(f".{view}.npy") for view in self.views]
-            if all(path.is_file() for path in stored):
-                vectors = [np.load(path, allow_pickle=False) for path in stored]
-                for row, found in zip(pq.read_table(file).to_pylist(), zip(*vectors, strict=True), strict=True):
-                    self._ready[read_conversation(row, "prompt_completion", FIELDS).digest()] = found
-
-    def embed(self, conversations: Sequence[Conversation]) -> Embeddings:
-        """Vectors that are ready, and those of the model for the rest."""
-        known = [self._ready.get(conversation.digest()) for conversation in conversations]
-        if any(found is None for found in known):
-            return super().embed(conversations)
-        vectors = {view: np.stack([found[v] for found in known if found]) for v, view in enumerate(self.views)}
-        return Embeddings(vectors, np.ones(len(known), np.int32), np.zeros(len(known), bool))
 
 
 def spoilt(safe: pa.Table, harmful: pa.Table, foreign: pa.Table, vectors: NDArray[Any], seed: int) -> dict[str, Case]:

@@ -32,15 +32,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
+from embedders import Ready
 from filter_quality import REFUSALS, baseline_scores, measure, read_scores, run_product
-from reference_noise import Ready, responses
+from reference_noise import responses
 from sklearn.cluster import KMeans
 
 from sot_filter.config import load_pipeline
 from sot_filter.config.models import Embed
 from sot_filter.planning import make_plan
 
-SHOWN = ("knn, centred", "logistic_regression, centred", "lda, centred", "mean_cosine, centred")
+SHOWN = ("knn", "logistic_regression", "lda", "mean_cosine")
 REPEATS = 10
 
 
@@ -97,7 +98,10 @@ def run(options: argparse.Namespace, custom: pa.Table, safe: pa.Table, harmful: 
         plan = make_plan(load_pipeline(str(work / "pipeline.yaml"), options.settings))
         run_product(plan, options.embedder)
         labels, scores = read_scores(plan, ["label", "sot_score"])
-        found = {"SOT": scores, **{name: values for name, values in baseline_scores(plan) if name in SHOWN}}
+        found = {
+            "SOT": scores,
+            **{name.split(",")[0]: values for name, values in baseline_scores(plan, SHOWN, ["centred"])},
+        }
         return {name: measure(values, labels == "harmful") for name, values in found.items()}
 
 

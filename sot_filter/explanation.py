@@ -16,8 +16,9 @@ from sot_filter.rows import EMPTY, INVALID, RowKey
 from sot_filter.sources import Part, Source
 from sot_filter.steps.publish import Columns
 from sot_filter.steps.scoring import place_rows
-from sot_filter.steps.select import columns_read, file_starts, may_be_kept, places, replicates_of
+from sot_filter.steps.select import columns_read, file_starts, may_be_kept, places
 from sot_filter.steps.solution import StoredSolution, read_solution
+from sot_filter.steps.stability import replicates_of
 from sot_filter.transport import conditional_plan
 from sot_filter.weighting import Cut, keeping_push_strengths, least_retention, nearest_flip, rank_of
 
@@ -87,7 +88,7 @@ def _stability(scored: pa.Table, place: NDArray[np.int64], facts: dict[str, Any]
     """The range of a row's score over replicates of the references, and in how many it is kept; None without these."""
     if not facts["replicates"]:
         return None
-    times, edge = replicates_of(scored, place, facts)
+    times, edge = replicates_of(scored, may_be_kept(scored, facts["unknown"]), place, facts)
     return {
         "low": scored["score_low"][0].as_py(),
         "high": scored["score_high"][0].as_py(),

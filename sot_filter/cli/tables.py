@@ -30,13 +30,17 @@ def result(summary: dict[str, Any]) -> RenderableType:
     if share := summary["selection"]["harmful_share"]:
         interval = f"{share['low']:.1%} to {share['high']:.1%}"
         if not share["found"]:
-            interval = f"not told from none, at most {share['high']:.1%}" if share["looks_harmful"] else "no harm found"
+            interval = (
+                f"not told from none, at most {share['high']:.1%}" if share["looks_harmful"] else "no harm found"
+            )
         table.add_row(
             "harmful share", f"{share['estimate']:.1%}", f"{interval}; {share['looks_harmful']:,} rows look harmful"
         )
         rates = summary["selection"]["canaries"]
         table.add_row(
-            "held out", "", f"{rates['harmful_kept']:.1%} of harmful references kept, {rates['safe_lost']:.1%} of safe lost"
+            "held out",
+            "",
+            f"{rates['harmful_kept']:.1%} of harmful references kept, {rates['safe_lost']:.1%} of safe lost",
         )
     if stability := summary["selection"]["stability"]:
         table.add_row(

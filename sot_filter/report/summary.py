@@ -21,6 +21,8 @@ _MANY_ON_EDGE = 0.2
 _SEEDS_AGREE = 0.98
 #: Times as many rows unlike the safe reference as look harmful from which on a reader should look at the references.
 _UNLIKE_SAFE = 3
+#: Estimated harmful share from which on the references are in doubt.
+_MOST_HARMFUL = 0.5
 #: Share of the dropped rows from which on another score drops the same.
 _SAME = 0.99
 
@@ -157,7 +159,7 @@ def warnings(summary: dict[str, Any]) -> list[str]:
             f"{unknown:,} of {scored:,} rows are unlike both references, which say little about them; add references "
             f"that cover them, or set select.unknown."
         )
-    if stability := summary["selection"].get("stability"):
+    if stability := summary["selection"]["stability"]:
         edge, among = stability["on_edge"], summary["selection"]["allowed"]
         if edge > _MANY_ON_EDGE * among:
             said.append(
@@ -198,6 +200,11 @@ def _of_harm(selection: dict[str, Any]) -> list[str]:
             f"At least {share['unlike_safe']:.0%} of the rows are unlike the safe reference's held-out rows, though "
             f"{looks if share['looks_harmful'] else 'none looks harmful'}: either that reference is unlike the "
             f"input's safe rows, or there is harm that the harmful reference does not know."
+        )
+    elif share["estimate"] > _MOST_HARMFUL:
+        said.append(
+            f"{share['estimate']:.0%} of the rows seem harmful, by two references that may both be unlike them: the "
+            f"safe one should be like the rows that you want to keep."
         )
     rates = selection["canaries"]
     for goal in [] if auto is None else auto["missed"]:

@@ -25,7 +25,8 @@ from sot_filter.references import reference_ids
 from sot_filter.rows import COLUMNS, DROPPED, DUPLICATE, EMPTY, INVALID, KEPT, UNKNOWN
 from sot_filter.sources import STORAGES, Part, Source, SourceFile
 from sot_filter.steps.embed import my_share
-from sot_filter.steps.select import decide, file_starts, may_be_kept, places, replicates_of
+from sot_filter.steps.select import decide, file_starts, may_be_kept, places
+from sot_filter.steps.stability import replicates_of
 from sot_filter.weighting import least_retention, reason, unknown_words, weights
 
 _ARROW = {"string": pa.string(), "float32": pa.float32(), "bool": pa.bool_()}
@@ -148,7 +149,7 @@ def new_columns(
     weight = weights(fate.log_weight, kept, selection["log_normaliser"])
     selectable, retention = may_be_kept(scored, selection["unknown"]), np.zeros(n)
     retention[judged] = least_retention(column["score"][judged], place[judged], selection["retention_cuts"])
-    times, edge = replicates_of(scored, place, selection)
+    times, edge = replicates_of(scored, selectable, place, selection)
     reasons = [
         reason(
             status[i],

@@ -21,7 +21,7 @@ from sot_filter.artifacts import (
 from sot_filter.errors import ConfigError
 from sot_filter.rows import EMPTY, INVALID, RowKey
 from sot_filter.sources import Source
-from sot_filter.steps.stability import RESEEDED, replicate_columns, replicate_matrix
+from sot_filter.steps.stability import RESEEDED, judge_stability, replicate_columns
 from sot_filter.weighting import (
     UNKNOWN_WEIGHT,
     Canaries,
@@ -32,11 +32,8 @@ from sot_filter.weighting import (
     log_normaliser,
     log_weights,
     minimum_cuts,
-    on_edge,
-    replicate_cuts,
     retention_cuts,
     select_rows,
-    times_kept,
 )
 
 
@@ -225,51 +222,6 @@ def selection(
         # For the sentence that says what would have kept a row.
         "retention_cuts": retention_cuts(score[allowed], place[allowed]),
     }
-
-
-def judge_stability(scored: pa.Table, place: NDArray[np.int64], cut: Cut, replicates: int) -> dict[str, Any]:
-    """The cut of each replicate, and how many rows it would cut otherwise.
-
-    Args:
-        scored: the rows that may be kept [n], with `columns_read`.
-        place: their places [n], from `places`.
-        cut: the run's own cut.
-        replicates: how many there are; without, both facts are empty.
-    """
-    if not replicates:
-        return {"replicate_cuts": [], "stability": None}
-    kept = cut.keeps(scored["score"].to_numpy(), place)
-    scores = replicate_matrix(scored, replicates)
-    cuts = replicate_cuts(scores, place, int(kept.sum()))
-    edge = on_edge(times_kept(scores, place, cuts), replicates, kept)
-    other = scored[RESEEDED].to_numpy()
-    reseeded = select_rows(other, place, top_k=max(int(kept.sum()), 1)).keeps(other, place)
-    return {
-        "replicate_cuts": [list(cut) for cut in cuts],
-        "stability": {
-            "on_edge": int(edge.sum()),
-            "kept_on_edge": int((edge & kept).sum()),
-            "seeds_agree": float((reseeded & kept).sum() / max(kept.sum(), 1)),
-        },
-    }
-
-
-def replicates_of(
-    scored: pa.Table, place: NDArray[np.int64], facts: dict[str, Any]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """In how many replicates each of n rows is kept, and whether these disagree with its fate at the cut.
-
-    Args:
-        scored: their table of the weigh stage.
-        place: where they stand [n] among all rows, from `places`.
-        facts: from `selection`.
-    """
-    replicates = facts["replicates"]
-    times = times_kept(replicate_matrix(scored, replicates), place, facts["replicate_cuts"])
-    if not replicates:
-        return times, np.zeros(len(scored), np.bool_)
-    kept = Cut(facts["cut"], facts["last"]).keeps(scored["score"].to_numpy(), place)
-    return times, on_edge(times, replicates, kept) & may_be_kept(scored, facts["unknown"])
 
 
 def decide(scored: pa.Table, place: NDArray[np.int64], facts: dict[str, Any]) -> Fate:

@@ -151,7 +151,7 @@ def solve_run(
         key,
         mode=solver["mode"],
         problem={
-            **{name: str(v) if v == float("inf") else v for name, v in asdict(choice.setting).items()},
+            **_plain(asdict(choice.setting)),
             "tau": problem.tau if coupled else solution.temperature,
             "direction": choice.direction is not None,
             "neighbours": neighbours if coupled else 0,
@@ -160,7 +160,7 @@ def solve_run(
             "log_loss": choice.calibration.log_loss,
             "standard_error": choice.calibration.standard_error,
             "tried": len(choice.trials),
-            "trials": choice.trials[:_TRIALS_TOLD],
+            "trials": [_plain(trial) for trial in choice.trials[:_TRIALS_TOLD]],
         },
         replicates=replicates if coupled else 0,
         simple=best_simple(choice),
@@ -185,6 +185,11 @@ def solve_run(
     )
 
 
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Values that JSON can say."""
+    return {name: str(value) if value == float("inf") else value for name, value in values.items()}
+
+
 def stored(choice: Choice, problem: PushPullProblem, solution: Solution) -> Coupled:
     """What scores any row after a coupled solve."""
     # Another τ than the calibrated one makes potentials and tilt alike sharper or softer.
@@ -198,7 +203,7 @@ def stored(choice: Choice, problem: PushPullProblem, solution: Solution) -> Coup
     mass, local = problem.rows.mass, solution.local_log_odds
     assert local is not None
     if problem.coupling is None:
-        mass, local = torch.ones(1), (mass @ local)[None]
+        mass, local = torch.ones(1), (mass.to(local) @ local)[None]
     return Coupled(problem.tau, vector, offset * sharper, mass, local, problem.coupling)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from sot_filter.artifacts import digests
+from sot_filter.weighting import Cut, on_edge, replicate_cuts, select_rows, times_kept
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,3 +93,49 @@ def add_stability(table: pa.Table, embedded: pa.Table, stability: pa.Table) -> p
     for name in stability.column_names[1:]:
         table = table.append_column(name, pa.array(np.where(found, stability[name].to_numpy()[place], np.float32(0))))
     return table
+
+
+def judge_stability(scored: pa.Table, place: NDArray[np.int64], cut: Cut, replicates: int) -> dict[str, Any]:
+    """The cut of each replicate, and how many rows it would cut otherwise.
+
+    Args:
+        scored: the rows that may be kept [n], with score, `RESEEDED` and `replicate_columns`.
+        place: their places [n], from `sot_filter.steps.select.places`.
+        cut: the run's own cut.
+        replicates: how many there are; without, both facts are empty.
+    """
+    if not replicates:
+        return {"replicate_cuts": [], "stability": None}
+    kept = cut.keeps(scored["score"].to_numpy(), place)
+    scores = replicate_matrix(scored, replicates)
+    cuts = replicate_cuts(scores, place, int(kept.sum()))
+    edge = on_edge(times_kept(scores, place, cuts), replicates, kept)
+    other = scored[RESEEDED].to_numpy()
+    reseeded = select_rows(other, place, top_k=max(int(kept.sum()), 1)).keeps(other, place)
+    return {
+        "replicate_cuts": [list(cut) for cut in cuts],
+        "stability": {
+            "on_edge": int(edge.sum()),
+            "kept_on_edge": int((edge & kept).sum()),
+            "seeds_agree": float((reseeded & kept).sum() / max(kept.sum(), 1)),
+        },
+    }
+
+
+def replicates_of(
+    scored: pa.Table, allowed: NDArray[np.bool_], place: NDArray[np.int64], facts: dict[str, Any]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """In how many replicates each of n rows is kept, and whether these disagree with its fate at the cut.
+
+    Args:
+        scored: their table of the weigh stage.
+        allowed: which of them may be kept [n]; the others are never on the edge.
+        place: where they stand [n] among all rows, from `sot_filter.steps.select.places`.
+        facts: from `sot_filter.steps.select.selection`.
+    """
+    replicates = facts["replicates"]
+    times = times_kept(replicate_matrix(scored, replicates), place, facts["replicate_cuts"])
+    if not replicates:
+        return times, np.zeros(len(scored), np.bool_)
+    kept = Cut(facts["cut"], facts["last"]).keeps(scored["score"].to_numpy(), place)
+    return times, on_edge(times, replicates, kept) & allowed

@@ -62,18 +62,17 @@ def calibrate(score: Tensor, margin: Tensor, safe: int, counts: Tensor | None = 
     side = torch.ones(len(x), dtype=torch.float64, device=x.device)
     side[safe:] = -1
     mass = torch.ones_like(side) if counts is None else counts.to(side)
-    ridge = _RIDGE / float(mass.sum())
     mass = torch.where(side > 0, 0.5 / mass[:safe].sum(), 0.5 / mass[safe:].sum()) * mass
     centre = mass @ x
     scale = (mass @ (x - centre).square()).sqrt().clamp_min(1e-9)
     z = torch.cat([(x - centre) / scale, torch.ones_like(x[:, :1])], 1)
     # A feature whose coefficient would be negative speaks against itself; it is left out.
     use = [True, bool(margin.any()), True]
-    coefficients = _newton(z, side, mass, use, ridge)
+    coefficients = _newton(z, side, mass, use)
     for feature in (0, 1, 0):
         if coefficients[feature] < 0:
             use[feature] = False
-            coefficients = _newton(z, side, mass, use, ridge)
+            coefficients = _newton(z, side, mass, use)
     slopes = coefficients[:2] / scale
     slopes[0] = slopes[0].clamp(_LEAST, _MOST)
     offset = coefficients[2] - slopes @ centre
@@ -83,11 +82,11 @@ def calibrate(score: Tensor, margin: Tensor, safe: int, counts: Tensor | None = 
     return Calibration(float(slopes[0]), float(slopes[1]), float(offset), float(mean), float(error)), losses
 
 
-def _newton(z: Tensor, side: Tensor, mass: Tensor, use: list[bool], strength: float) -> Tensor:
+def _newton(z: Tensor, side: Tensor, mass: Tensor, use: list[bool]) -> Tensor:
     """Coefficients [3] by Newton's method with halved steps; features not in ``use`` stay 0."""
     own = torch.tensor(use, device=z.device)
     z = z * own
-    ridge = strength * torch.tensor([1.0, 1.0, 0.0], dtype=z.dtype, device=z.device)
+    ridge = _RIDGE / len(z) * torch.tensor([1.0, 1.0, 0.0], dtype=z.dtype, device=z.device)
     fixed = torch.diag((~own).to(z.dtype))
 
     def loss(at: Tensor) -> Tensor:

@@ -78,19 +78,22 @@ def solve_coupled(
         psi = [psi[k] if sides[k].rho == 0 else potential.to(psi[k]) for k, potential in enumerate(potentials)]
     balance = problem.push_strength
     free = problem.rho_safe == problem.rho_harmful == 0
+    # Without a start, whatever rows weigh in the first pass is no answer yet, however little it would move.
+    fresh = start is None
     logit = torch.zeros_like(field.mass) if start is None else start.to(field.mass)
     for iteration in range(1, max_iterations + 1):
         (safe, harmful), _ = fused_pass(sides, psi, partial(_given, log_weights(field.mass, logit)))
         own = (balance * harmful.f - (1 - balance) * safe.f + field.tilt) / problem.tau
         certificate = problem.tau * field.residual(logit, own)
         error = max((1 - balance > 0) * safe.marginal_error, (balance > 0) * harmful.marginal_error)
-        if certificate < threshold and error < marginal_threshold:
+        if certificate < threshold and error < marginal_threshold and not fresh:
             break
-        if free or iteration < max_iterations or (iteration == 1 and start is None):
-            logit = field.settle(logit if iteration > 1 or start is not None else own, own)
+        if free or fresh or iteration < max_iterations:
+            logit = field.settle(own if fresh else logit, own)
         if free:
             certificate = problem.tau * field.residual(logit, own)
             break
+        fresh = False
         if iteration < max_iterations:
             psi = [safe.psi, harmful.psi]
     log_w = log_weights(field.mass, logit)
@@ -147,13 +150,13 @@ class Field:
         """Mean KL(r || map of r), in nats."""
         return float(self.mass @ _divergence(logit, self.map(logit, own)))
 
-    def settle(self, logit: Tensor, own: Tensor, settled: float = _SETTLED) -> Tensor:
-        """Iterate the map at fixed ``own``, [n] or columns [n, r], until no mean KL of a step is above ``settled``."""
+    def settle(self, logit: Tensor, own: Tensor) -> Tensor:
+        """Iterate the map at fixed ``own``, [n] or columns [n, r]."""
         for _ in range(_MOST):
             following = self.map(logit, own)
             moved = float((self.mass @ _divergence(logit, following)).max())
             logit = following
-            if moved < settled:
+            if moved < _SETTLED:
                 break
         return logit
 

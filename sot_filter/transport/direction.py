@@ -3,23 +3,24 @@
 Minimises the mean over both references, each worth one half, of log(1 + exp(-t (<v, y> + c))) + strength/2 ‖v‖²,
 t = +1 for safe and -1 for harmful rows: ridge logistic regression. Beside the fit on all rows come fits that each
 leave a fold out, so that every reference row has a margin from a fit that has not seen it. All of them are the columns
-of one L-BFGS problem (Liu and Nocedal 1989), and each strength starts from the answer of the one before.
+of one problem (`ridge_logistic`), and each strength starts from the answer of the one before.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from sot_filter.transport.logistic import ridge_logistic
 from sot_filter.transport.problem import Measure
 
 #: From a direction that hardly moves to one that all but separates a thousand rows.
 STRENGTHS: Final = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5)
-_MOST_STEPS: Final = 300
-_SOUGHT: Final = 1e-6
+#: Largest derivative, in the coordinates of the Hessian, at which a fit ends.
+_SOUGHT: Final = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ def fit_direction(
     fitted = torch.zeros(points.shape[1], weights.shape[1], dtype=torch.float64, device=points.device)
     best: tuple[float, Direction, Tensor] | None = None
     for strength in strengths:
-        fitted = _descend(points * side[:, None], weights, fitted, strength)
+        fitted = ridge_logistic(points * side[:, None], weights, fitted, strength, sought=_SOUGHT)
         margins = (points @ fitted[:, :-1]).gather(1, folds[:, None])[:, 0]
         loss = float(mass @ softplus(-side * margins))
         if best is None or loss < best[0]:
@@ -76,28 +77,3 @@ def fit_direction(
             best = loss, Direction(vector, float(fitted[-1, -1]), strength), margins
     assert best is not None
     return best[1], best[2]
-
-
-def _descend(signed: Tensor, weights: Tensor, start: Tensor, strength: float) -> Tensor:
-    """Minimise the sum of the columns' objectives; ``signed`` [m, d + 1] are the points times their side."""
-    fitted = start.clone().requires_grad_()
-    optimiser: Any = torch.optim.LBFGS(
-        [fitted],
-        max_iter=_MOST_STEPS,
-        tolerance_grad=_SOUGHT,
-        tolerance_change=0.0,
-        history_size=20,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> Tensor:
-        margins = signed @ fitted.detach()
-        loss: Tensor = (weights * softplus(-margins)).sum() + strength / 2 * fitted.detach()[:-1].square().sum()
-        # The gradient by hand: half the time of the one by automatic differentiation.
-        gradient = signed.T @ (-weights * torch.sigmoid(-margins))
-        gradient[:-1] += strength * fitted.detach()[:-1]
-        fitted.grad = gradient
-        return loss
-
-    optimiser.step(closure)
-    return fitted.detach()

@@ -23,8 +23,6 @@ from sot_filter.transport.solution import Solution
 
 #: What a row counts in a half that it is not in: so little that it tells only where there is nothing else.
 _TRACE = 1e-12
-#: Mean KL, in nats, at which the keep shares are settled; leaves errors in the third digit of the log-odds.
-_SETTLED = 1e-8
 
 
 def draw_halves(safe: int, harmful: int, replicates: int, seed: int) -> Tensor:
@@ -80,7 +78,7 @@ def replicate_scores(
         calibration, _ = calibrate(held_out[:, r], held_out_margins[:, r], len(safe), counts[:, r])
         own[:, r] = calibration.log_odds(score[:, r], margins[:, r]) * sharpness
     before = (balance * solution.push - (1 - balance) * solution.pull + field.tilt) / problem.tau
-    return field.settle(own + (solution.score - before)[:, None], own, _SETTLED)
+    return field.settle(own + (solution.score - before)[:, None], own)
 
 
 def score_range(scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,7 +68,7 @@ def reason(
     if retention is not None and not kept:
         said += f"; would be kept at retention {retention:.3f}"
     if replicates is not None:
-        said += "; on the edge: kept in {} of {} replicates of the references".format(*replicates)
+        said += "; on the edge: kept in {} of {} replicates".format(*replicates)
     if duplicate_of:
         said += f"; same text as {duplicate_of}"
     if truncated:

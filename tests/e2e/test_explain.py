@@ -190,6 +190,21 @@ def test_the_screen_says_what_the_columns_say(finished: Case, rows: list[Row], c
         assert again.out == ended.out, "the file beside the output names the run as well"
 
 
+def test_a_row_on_the_edge_says_so_and_others_do_not(told: list[dict[str, Any]]) -> None:
+    found = set()
+    for said in told:
+        if (stability := said["stability"]) is None:
+            assert said["score"] is None
+            continue
+        assert stability["low"] <= said["score"] <= stability["high"]
+        agreeing = stability["kept_in"] if said["kept"] else 16 - stability["kept_in"]
+        assert stability["on_edge"] == (agreeing < 16)
+        words = f"on the edge: kept in {stability['kept_in']} of 16 replicates"
+        assert (words in said["reason"]) == stability["on_edge"] == ("on the edge" in said["reason"])
+        found.add(stability["on_edge"])
+    assert found == {True, False}
+
+
 def test_text_cannot_steer_the_terminal(make_case: MakeCase, cli: Cli) -> None:
     hostile = {"prompt": "bake \x1b[31mred\x1b]0;title\x07 \u202etxet [bold]salt[/bold]", "completion": "wait \x9b2J"}
     case = make_case(a__jsonl=[hostile, *rows_of(20, 1, "prompt_completion")])

@@ -125,7 +125,14 @@ def calm() -> dict[str, Any]:
         "kept": {"rows": 800, "effective_sample_size": 400.0},
         "rows": {"total": 1000, "kept": 800, "dropped": 200},
         "unknown": {"rows": 40, "kept": 20, "similarity": 0.2, "surprise": 5.0, "language_share": 0.9},
-        "selection": {"scored": 1000, "unknown": "keep", "harmful_share": None, "auto": None},
+        "selection": {
+            "scored": 1000,
+            "allowed": 1000,
+            "unknown": "keep",
+            "harmful_share": None,
+            "auto": None,
+            "stability": {"on_edge": 200, "kept_on_edge": 100, "seeds_agree": 0.98},
+        },
         "simple": {"score": "knn", "auroc": 0.9, "sot_auroc": 0.95, "dropped": 200, "in_common": 100},
         "slices": [
             {"facet": "language", "value": "en", "rows": 900, "kept": 780, "retention": 780 / 900, "alarm": False},
@@ -158,6 +165,22 @@ def test_each_trouble_is_one_warning(section: str, change: dict[str, Any], says:
     (said,) = warnings(summary)
     assert said.startswith(says)
     assert said.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"on_edge": 201}, "201 of 1,000 rows are on the edge: halves of the references disagree on them; "),
+        ({"seeds_agree": 0.979}, "Another seed keeps 97.9% of the kept rows; below 98%, the references are too few "),
+    ],
+)
+def test_what_is_not_stable_is_warned_of(change: dict[str, Any], says: str) -> None:
+    summary = calm()
+    summary["selection"]["stability"] |= change
+    (said,) = warnings(summary)
+    assert said.startswith(says)
+    summary["selection"]["stability"] = None
+    assert warnings(summary) == []
 
 
 def test_a_slice_that_loses_more_is_warned_of() -> None:
@@ -209,6 +232,8 @@ def of_harm(**changed: Any) -> dict[str, Any]:
          ["No harm found: nothing dropped."]),
         ({"looks_harmful": 7, "unlike_safe": 0.0, "auto": {"dropped": 7, "missed": []}},
          ["7 rows look harmful one by one, no more than may in a set without harm; the lowest 7 are dropped."]),
+        ({"looks_harmful": 960, "estimate": 0.99, "unlike_safe": 0.99},
+         ["99% of the rows seem harmful, by two references that may both be unlike them"]),
         ({"unlike_safe": 0.5}, ["At least 50% of the rows are unlike the safe reference's held-out rows, though 70"]),
         ({"looks_harmful": 0, "unlike_safe": 0.2, "auto": None},
          ["At least 20% of the rows are unlike the safe reference's held-out rows, though none looks harmful"]),

@@ -120,7 +120,7 @@ def test_a_feature_that_speaks_against_itself_is_left_out() -> None:
 def test_a_feature_that_is_good_only_beside_one_left_out_goes_with_it() -> None:
     """The score points the wrong way but for what the margin, itself pointing the wrong way, explains of it."""
     side = torch.cat([torch.ones(200), -torch.ones(200)]).double()
-    common, noise = torch.randn(2, 400).double()
+    common, noise = torch.rand(400).double().log().neg(), torch.randn(400).double()
     margin = 3 * common - 2 * side
     score = 3 * common - side + 0.3 * noise
     found, losses = calibrate(score, margin, 200)
@@ -129,6 +129,7 @@ def test_a_feature_that_is_good_only_beside_one_left_out_goes_with_it() -> None:
     expected = torch.nn.functional.softplus(-side * found.log_odds(score, margin))
     torch.testing.assert_close(losses, expected)
     assert found.log_loss == pytest.approx(math.log(2), abs=1e-2), "no worse than knowing nothing"
+    assert weights(200, 200) @ found.log_odds(score, margin).numpy() == pytest.approx(0, abs=1e-6), "nor lopsided"
 
 
 @pytest.mark.parametrize("rows", [5, 500])

@@ -52,6 +52,11 @@ def test_every_reason_is_one_sentence(status: str, kept: bool, duplicate: bool, 
         assert ("would be kept at retention 0.934" in said) != kept
 
 
+def test_a_row_on_the_edge_is_said_to_be() -> None:
+    assert "; on the edge: kept in 9 of 16 replicates" in reason(KEPT, kept=True, replicates=(9, 16))
+    assert "on the edge" not in reason(KEPT, kept=True)
+
+
 @pytest.mark.parametrize(
     ("kept", "score", "side"),
     [(True, 0.5, "at or above"), (True, 0.3, "at or above"), (False, 0.3, "on"), (False, 0.2, "below")],
