@@ -59,8 +59,8 @@ VARIANTS = {
     "no_direction": ["solve.direction=false"],
     "potentials": ["solve.neighbours=0", "solve.direction=false"],
     "no_centre": ["solve.centre=false"],
-    "exact": ["solve.mode=exact"],
-    "paper": ["solve.mode=paper"],
+    "exact": ["solve.mode=exact", "select={retention: 0.8}"],
+    "paper": ["solve.mode=paper", "select={retention: 0.8}"],
 }
 RARE_DRAWS = 4
 COLUMNS = {

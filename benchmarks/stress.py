@@ -119,7 +119,7 @@ def main() -> None:
     folder = (options.data / "sub" if options.sub else options.data).resolve()
     columns = ["prompt", "response", "source", "label"]
     read = {
-        path.stem: pq.read_table(path, columns=columns)
+        path.stem: pq.read_table(path, columns=columns).cast(pa.schema([(column, pa.string()) for column in columns]))
         for path in sorted(folder.glob("*.parquet"))
         if path.stem in {*options.custom, "instruct_safe_ref", "harmful_ref_same", "harmful_ref_cross"}
     }

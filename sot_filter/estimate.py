@@ -92,12 +92,14 @@ def _flops_per_second() -> float:
 
 def _solve(plan: Plan) -> str:
     memory = min(plan.kernel_bytes, plan.config.solve.memory_gib * 2**30)
-    return f"{_si(memory)}B of memory for the kernel, one task"
+    rows = plan.sources["input"].rows
+    graph = f", {_si(2 * rows**2)} similarities of rows" if plan.neighbours else ""
+    return f"{_si(memory)}B of memory for the kernel{graph}, one task"
 
 
 def _weigh(plan: Plan) -> str:
     source, references = plan.sources["input"], plan.sources["safe"].rows + plan.sources["harmful"].rows
-    return f"{_si(source.rows * references)} costs"
+    return f"{_si(source.rows * (references + (source.rows if plan.neighbours else 0)))} costs"
 
 
 def _publish(plan: Plan) -> str:

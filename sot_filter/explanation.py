@@ -26,6 +26,8 @@ from sot_filter.weighting import Cut, keeping_push_strengths, least_retention, n
 _NAMED: Final = 3
 #: Scores that are further than this from what pull and push make of them are made of something else as well.
 _ROUNDING: Final = 1e-5
+#: What a score is measured in, by the mode of the solve.
+_UNITS: Final = {"coupled": "nats", "exact": "cost units", "paper": "log of weight over base mass"}
 
 
 def explain_row(plan: Plan, row_id: str, texts: bool = False) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def explain_row(plan: Plan, row_id: str, texts: bool = False) -> dict[str, Any]:
         "pull": own["sot_pull"] if has_score else None,
         "push": own["sot_push"] if has_score else None,
         "parts": _parts(scored) if has_score else None,
+        "unit": _UNITS[plan.mode[0]],
         "stability": _stability(scored, place, facts) if has_score else None,
         "truncated": scored["truncated"][0].as_py(),
         "slices": {
@@ -141,7 +144,7 @@ def _standing(plan: Plan, position: int, facts: dict[str, Any], solution: Stored
 
 
 def _parts(scored: pa.Table) -> dict[str, float]:
-    """What a score is the sum of: the two potentials, the learned direction, and the row's neighbours."""
+    """What a score is the sum of: the potentials, the learned direction with the offset, and the row's neighbours."""
     score, own, learned = (scored[name][0].as_py() for name in ("score", "own", "learned"))
     return {"potentials": own - learned, "direction": learned, "neighbours": score - own}
 
@@ -192,24 +195,28 @@ def _evidence(plan: Plan, solution: StoredSolution, part: Part, row: int) -> dic
 def _views(
     solution: StoredSolution, point: torch.Tensor, safe: torch.Tensor, harmful: torch.Tensor
 ) -> list[dict[str, Any]]:
-    """What each view adds to the score.
+    """What each view adds to the score, in the score's unit; below zero it drives the row out.
 
     The gradient of a potential is minus the mean ȳ of the reference under the row's conditional plan, so each view
-    has its own term of (1-λ) <z, ȳ_Q> - λ <z, ȳ_M>; below zero it drives the row out. What the score holds besides,
-    dual potentials and entropy, belongs to no view.
+    has its own term of (1-λ) <z, ȳ_Q> - λ <z, ȳ_M>, in mode coupled over τ, and of <v, z> with the learned direction
+    v. What the score holds besides, dual potentials, entropy and neighbours, belongs to no view.
 
     Args:
-        solution: for λ and the views' dimensions.
+        solution: for λ, τ, direction and the views' dimensions.
         point: the row z [d].
         safe: ȳ_Q [d].
         harmful: ȳ_M [d].
     """
-    views, start = [], 0
+    views, start, coupled = [], 0, solution.coupled
     for name, centre in solution.geometry.centres.items():
         block = slice(start, start + len(centre))
         to_safe, to_harmful = float(point[block] @ safe[block]), float(point[block] @ harmful[block])
         leaning = (1 - solution.push_strength) * to_safe - solution.push_strength * to_harmful
-        views.append({"view": name, "safe": to_safe, "harmful": to_harmful, "leaning": leaning})
+        direction = 0.0 if coupled is None else float(point[block] @ coupled.vector[block])
+        leaning = direction + leaning / (1.0 if coupled is None else coupled.tau)
+        views.append(
+            {"view": name, "safe": to_safe, "harmful": to_harmful, "direction": direction, "leaning": leaning}
+        )
         start += len(centre)
     return views
 

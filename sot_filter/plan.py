@@ -138,6 +138,11 @@ class Plan:
         return {**options, "effective_share": 0.5 if self.tau is None else None} if mode == "exact" else options
 
     @property
+    def neighbours(self) -> int:
+        """How many neighbours share a row's fate, itself among them; 0 where rows are judged alone."""
+        return self.config.solve.neighbours if self.mode[0] == "coupled" else 0
+
+    @property
     def replicates(self) -> int:
         """Half-samples of the references that are scored by."""
         return self.config.solve.replicates if self.mode[0] == "coupled" else 0
@@ -156,13 +161,13 @@ class Plan:
     @cached_property
     def keys(self) -> dict[str, str]:
         """For each stage, the hash of everything its artifacts depend on: its settings and the stage before."""
-        embed, solve = self.config.embed, self.config.solve
+        embed = self.config.embed
         digests = {role: source.digest for role, source in self.sources.items()}
         reads = embed.model_dump(include={"pooling", "layer", "max_length", "views", "dtype"})
         # Which rows were embedded is in the names of the embed stage's artifacts.
         keys = {"embed": _key(_ARTIFACT_VERSION, self.model_digest, reads)}
         solver = {k: v for k, v in self.solver.items() if k != "memory_budget"}
-        problem = [self.choice, self.tau, solve.neighbours, self.replicates, solver]
+        problem = [self.choice, self.tau, self.neighbours, self.replicates, solver]
         keys["solve"] = _key(keys["embed"], digests, self.part_rows, problem)
         keys["weigh"] = _key(keys["solve"], "weigh", self.config.input.slices)
         keys["select"] = _key(keys["weigh"], self.selection)
@@ -202,14 +207,14 @@ def build_stages(plan: Plan) -> list[Stage]:
         Stage(
             "embed",
             f"{', '.join(config.embed.views)} of rows and references, by {config.embed.model}",
-            [ReadRows(work, rows, keys["embed"]), EmbedRows(keys["embed"], config.embed.model_dump())],
+            [ReadRows(work, rows, keys["embed"]), EmbedRows(work, keys["embed"], config.embed.model_dump())],
             min(workers, len(embedded)),
             [(layout.embeddings(role, s, part), part.rows) for role, s, part in embedded],
             keys["embed"],
         ),
         Stage(
             "solve",
-            f"push-pull transport, mode {plan.mode[0]}: {plan.mode[1]}",
+            f"push-pull transport, mode {plan.mode[0]}: {plan.mode[1]}{_held_out(plan.choice)}",
             [
                 SolvePushPull(
                     work,
@@ -218,7 +223,7 @@ def build_stages(plan: Plan) -> list[Stage]:
                     keys["solve"],
                     plan.choice,
                     plan.tau,
-                    config.solve.neighbours,
+                    plan.neighbours,
                     plan.replicates,
                     plan.solver,
                     config.solve.threads,
@@ -230,7 +235,7 @@ def build_stages(plan: Plan) -> list[Stage]:
         ),
         Stage(
             "weigh",
-            "every row's own potentials and nearest reference rows",
+            f"every row's potentials{', neighbours' if plan.neighbours else ''} and nearest reference rows",
             [WeighRows(work, rows, keys["embed"], keys["solve"], keys["weigh"], config.solve.threads, slices)],
             min(workers, len(parts)),
             [(layout.scores(part), part.rows) for part in parts],
@@ -261,6 +266,12 @@ def build_stages(plan: Plan) -> list[Stage]:
             keys["report"],
         ),
     ]
+
+
+def _held_out(choice: Mapping[str, Any]) -> str:
+    """Which settings are left to held-out rows of the references."""
+    left = [name for name, value in choice.items() if value is None]
+    return f"; held-out reference rows choose {', '.join(left)}" if left else ""
 
 
 def _in_words(rule: Mapping[str, Any]) -> str:

@@ -21,7 +21,8 @@ from sot_filter.sources import STORAGES, SourceFile, Unreadable
 from sot_filter.steps.publish import Columns
 from sot_filter.steps.select import columns_read, read_canaries, selection
 
-#: Recomputed scores may differ from stored ones by the rounding of a float32 matrix product, in cost units.
+#: Recomputed values may differ from stored ones by the rounding of a float32 matrix product: of a potential in cost
+#: units, of a learned direction in nats. A score in nats may by the larger of the two.
 SCORE_TOLERANCE = 1e-5
 
 
@@ -98,10 +99,10 @@ def _scores(plan: Plan) -> Iterator[Check]:
         again = add_slices(again, embedded, source, part, plan.config.input.slices)
         rows += len(stored)
         # A share of mass moves by what a cost moves in units of epsilon.
-        nats = 1.0 if solution.coupled is None else solution.coupled.tau
+        nats = 1.0 if solution.coupled is None else min(solution.coupled.tau, 1.0)
         units = {
             **dict.fromkeys(("score", "own"), nats),
-            **dict.fromkeys(("pull", "push", "coverage", "surprise"), 1.0),
+            **dict.fromkeys(("learned", "pull", "push", "coverage", "surprise"), 1.0),
         }
         for name, unit in {**units, "harmful_cluster_share": solution.epsilon}.items():
             gap = np.abs(stored[name].to_numpy() - again[name].to_numpy()) * unit

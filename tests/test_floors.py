@@ -27,6 +27,7 @@ FLOORS: Final = (
         "explanation",
         "verification",
         "comparison",
+        "updating",
     ),
     ("cli", "__main__"),
 )

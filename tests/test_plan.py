@@ -59,6 +59,14 @@ def first_change(one: Plan, other: Plan) -> str | None:
         (["solve.threshold=1e-3"], "solve"),
         (["solve.max_iterations=7"], "solve"),
         (["solve.mode=paper"], "solve"),
+        (["solve.mode=exact"], "solve"),
+        (["solve.rho_safe=0"], "solve"),
+        (["solve.view_weights={prompt: 2, response: 2}"], "solve"),
+        (["solve.direction=false"], "solve"),
+        (["solve.neighbours=0"], "solve"),
+        (["solve.neighbours=4"], "solve"),
+        (["solve.replicates=8"], "solve"),
+        (["seed=1"], "solve"),
         (["select.retention=0.5"], "select"),
         (["select={top_k: 3}"], "select"),
         (["select=auto"], "select"),
@@ -67,17 +75,14 @@ def first_change(one: Plan, other: Plan) -> str | None:
         (["output.folder=elsewhere"], "publish"),
         (["name=other", "output.folder=out"], "report"),
         (["input.label={n: 1}"], "report"),
-        (["seed=1"], "report"),
         (["embed.device=cuda:1"], None),
         (["embed.batch_tokens=99"], None),
         (["embed.threads=3"], None),
         (["executor.workers=5"], None),
         (["solve.threads=3"], None),
         (["solve.memory_gib=0.001"], None),
-        (["solve.mode=exact"], None),
+        (["solve.mode=coupled"], None),
         (["solve.paper.steps=3"], None),
-        (["solve.rho_safe=0"], None),
-        (["solve.view_weights={prompt: 2, response: 2}"], None),
         (["cluster.centroids=3"], None),
         (["select.retention=0.8"], None),
         (["work_dir=work2"], None),
@@ -88,6 +93,17 @@ def first_change(one: Plan, other: Plan) -> str | None:
 )
 def test_a_setting_changes_the_keys_from_its_stage_on(toy: Toy, settings: list[str], stage: str | None) -> None:
     assert first_change(toy.plan(), toy.plan(*settings)) == stage
+
+
+@pytest.mark.parametrize("setting", ["neighbours=0", "direction=false", "replicates=0", "rho_safe=auto"])
+@pytest.mark.parametrize("mode", ["exact", "paper"])
+def test_what_another_mode_does_not_read_changes_nothing(toy: Toy, mode: str, setting: str) -> None:
+    assert first_change(toy.plan(f"solve.mode={mode}"), toy.plan(f"solve.mode={mode}", f"solve.{setting}")) is None
+
+
+def test_equal_shares_of_the_views_are_the_same_however_they_are_said(toy: Toy) -> None:
+    one, other = (toy.plan(f"solve.view_weights={{prompt: {w}, response: {w}}}") for w in (2, 0.5))
+    assert first_change(one, other) is None
 
 
 def test_in_paper_mode_its_settings_count(toy: Toy) -> None:
@@ -139,16 +155,54 @@ def test_everything_is_pinned_in_the_resolved_file(toy: Toy) -> None:
 
 
 def test_auto_settings_are_resolved(toy: Toy) -> None:
-    assert toy.plan().mode[0] == "exact"
+    assert toy.plan().mode[0] == "coupled"
     assert "kept in memory" in toy.plan().mode[1]
     assert "recomputed in tiles" in toy.plan("solve.memory_gib=1e-9").mode[1]
     assert toy.plan("solve.mode=paper").mode == ("paper", "as set")
-    assert toy.plan("solve.mode=paper").problem["rho_safe"] == float("inf")
-    assert toy.plan("solve.rho_safe=0.7").problem["rho_safe"] == 0.7
     assert toy.plan().kernel_bytes == 4 * 20 * (8 + 9)
     assert toy.plan().view_weights == {"prompt": 0.5, "response": 0.5}
     assert toy.plan("solve.view_weights={prompt: 1, response: 3}").view_weights == {"prompt": 0.25, "response": 0.75}
     assert toy.plan("solve.view_weights={response: 3}").view_weights == {"prompt": 0.0, "response": 1.0}
+
+
+LEFT_TO_HELD_OUT_ROWS = ["epsilon", "push_strength", "rho_safe", "rho_harmful", "view_weights"]
+
+
+def test_what_is_auto_is_left_to_held_out_rows_and_what_is_given_is_not(toy: Toy) -> None:
+    assert toy.plan().choice == {
+        **dict.fromkeys(LEFT_TO_HELD_OUT_ROWS), "centre": True, "direction": True, "seed": 0,
+    }  # fmt: skip
+    given = (
+        "epsilon=0.2",
+        "push_strength=0",
+        "rho_safe=0",
+        "rho_harmful=inf",
+        "view_weights={prompt: 3, response: 1}",
+    )
+    plan = toy.plan(*(f"solve.{setting}" for setting in given), "seed=7")
+    fixed = [0.2, 0, 0, float("inf"), {"prompt": 0.75, "response": 0.25}]
+    assert [plan.choice[name] for name in LEFT_TO_HELD_OUT_ROWS] == fixed
+    assert plan.choice["seed"] == 7
+    assert "choose" not in build_stages(plan)[1].does
+    assert toy.plan("embed.views=[pair]").choice["view_weights"] == {"pair": 1.0}, "there is nothing to choose"
+    assert build_stages(toy.plan("solve.epsilon=0.2"))[1].does.endswith(
+        "; held-out reference rows choose push_strength, rho_safe, rho_harmful, view_weights"
+    )
+
+
+def test_each_mode_has_its_own_settings(toy: Toy) -> None:
+    coupled, exact, paper = (toy.plan(f"solve.mode={mode}") for mode in ("coupled", "exact", "paper"))
+    assert (coupled.tau, coupled.neighbours, coupled.replicates) == (None, 8, 16)
+    assert "effective_share" not in coupled.solver
+    assert [exact.choice[name] for name in LEFT_TO_HELD_OUT_ROWS] == [None] * 5
+    assert (exact.choice["direction"], exact.neighbours, exact.replicates) == (False, 0, 0)
+    assert exact.solver["effective_share"] == 0.5
+    given = toy.plan("solve.mode=exact", "solve.tau=0.3")
+    assert (given.tau, given.solver["effective_share"]) == (0.3, None)
+    literal = {"epsilon": 0.05, "push_strength": 0.5, "rho_safe": float("inf"), "rho_harmful": float("inf")}
+    assert {name: paper.choice[name] for name in literal} == literal
+    assert paper.choice["view_weights"] == {"prompt": 0.5, "response": 0.5}
+    assert toy.plan("solve.mode=paper", "solve.rho_safe=0.7").choice["rho_safe"] == 0.7
 
 
 @pytest.mark.parametrize("rows", [1, 500, 10**5, 10**7, 10**9])
@@ -174,7 +228,7 @@ def test_stages_are_in_order_with_their_artifacts(toy: Toy) -> None:
 
 def test_what_a_summary_says_of_the_plan_is_json(toy: Toy) -> None:
     about = json.loads(json.dumps(toy.plan("solve.rho_harmful=inf").about, allow_nan=False))
-    assert about["problem"]["rho_harmful"] == "inf"
+    assert about["mode"]["solver"] == "coupled"
     assert about["references"]["safe"]["rows"] == 8
     assert {"torch", "datatrove", "sot-filter"} <= set(about["versions"])
 
@@ -195,5 +249,8 @@ def test_an_estimate_counts_what_will_be_done(toy: Toy) -> None:
     tokens = sum(len(text) // 4 + 2 for text in texts) / 20 * 37
     assert rows[0]["cost"].startswith(f"~{tokens:.3g} tokens, ~0 s on this CPU")
     assert rows[0]["cost"].endswith(f"{37 * 2 * 16 * 2 / 1000:.3g} kB on disk")
-    assert rows[1]["cost"] == "1.36 kB of memory for the kernel, one task"
-    assert rows[2]["cost"] == "340 costs"
+    assert rows[1]["cost"] == "1.36 kB of memory for the kernel, 800 similarities of rows, one task"
+    assert rows[2]["cost"] == "740 costs", "of 20 rows to 17 of the references, and to each other"
+    alone = toy.plan("solve.neighbours=0")
+    costs = [row["cost"] for row in estimate(alone, build_stages(alone))]
+    assert costs[1:3] == ["1.36 kB of memory for the kernel, one task", "340 costs"]

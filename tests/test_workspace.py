@@ -92,7 +92,7 @@ def test_half_written_files_of_a_killed_launch_are_no_others(toy: Toy) -> None:
 @pytest.mark.parametrize(
     ("settings", "difference"),
     [
-        (["solve.epsilon=0.2"], r"solve\.epsilon 0\.\d+, not 0\.2"),
+        (["solve.epsilon=0.2"], r"solve\.epsilon auto, not 0\.2"),
         (["solve.rho_harmful=inf"], r"solve\.rho_harmful auto, not inf"),
         (["select={top_k: 3}"], r"select\.retention 0\.8, not None; select\.top_k None, not 3"),
         (["input.label={n: 1}"], r"input\.label\.n None, not 1"),

@@ -25,9 +25,13 @@ class Layout:
         """Rows of a reference."""
         return f"{self.root}/references/{role}.jsonl"
 
+    def embedded(self, role: str, source: Source) -> str:
+        """A source's embeddings. Its digest is in the name, so that a new reference leaves the rows' own alone."""
+        return f"{self.root}/embed/{role}-{source.digest[:12]}"
+
     def embeddings(self, role: str, source: Source, part: Part) -> str:
-        """Embeddings of a part. Its source's digest is in the name, so that a new reference leaves the rows' alone."""
-        return f"{self.root}/embed/{role}-{source.digest[:12]}/{part.name}.arrow"
+        """Embeddings of a part."""
+        return f"{self.embedded(role, source)}/{part.name}.arrow"
 
     @property
     def solution(self) -> str:
@@ -66,6 +70,16 @@ class Layout:
     def report(self) -> str:
         """Proof that summary and picture were written."""
         return f"{self.root}/report/summary"
+
+    @property
+    def before(self) -> str:
+        """Every row's fate in the run whose references are being replaced."""
+        return f"{self.root}/update/before.arrow"
+
+    @property
+    def before_references(self) -> str:
+        """The rows of the references that are being replaced."""
+        return f"{self.root}/update/references.arrow"
 
     def logs(self, stage: str) -> str:
         """The executor's logs of a stage."""

@@ -33,9 +33,9 @@ def explanation(told: dict[str, Any]) -> RenderableType:
             table.add_row(f"{row['share']:.0%}", f"{row['rows']:,}", Text(_printable(row["id"])))
         parts += ["", table]
     if told["views"]:
-        table = _table("safe", "harmful", "adds to score", "view")
+        table = _table("safe", "harmful", "direction", "adds to score", "view")
         for view in told["views"]:
-            cells = (f"{view['safe']:+.3f}", f"{view['harmful']:+.3f}", f"{view['leaning']:+.4f}")
+            cells = (*(f"{view[name]:+.3f}" for name in ("safe", "harmful", "direction")), f"{view['leaning']:+.4f}")
             table.add_row(*cells, Text(view["view"]))
         parts += ["", table]
     return Group(*parts, *_texts(told))
@@ -45,6 +45,9 @@ def _figures(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and value of what there is one of."""
     if told["score"] is not None:
         yield "score", f"{told['score']:+.4f}, the cut is {told['cut']:+.4f}"
+        if told["unit"] == "nats":
+            parts = ", ".join(f"{value:+.4f} from {name}" for name, value in told["parts"].items())
+            yield "made of", f"{parts} (log-odds, 0 is undecided)"
         yield "pull, push", f"{told['pull']:.4f} from the safe reference, {told['push']:.4f} from the harmful one"
         yield "weight", f"{told['weight']:.3f}"
     if flips := told["flips"]:

@@ -44,3 +44,34 @@ def audit(pipeline: str, settings: tuple[str, ...], as_json: bool, strict: bool)
         Console().print(audit_table(found))
     if strict and found["warnings"]:
         sys.exit(4)
+
+
+@refs.command()
+@click.argument("pipeline", type=click.Path())
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting, as in --set seed=1.")
+@click.option(
+    "--fail-on", metavar="ROWS", help="Exit with code 4 when more rows than this, as 10 or 1%, fall below the cut."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout.")
+def update(pipeline: str, settings: tuple[str, ...], fail_on: str | None, as_json: bool) -> None:
+    """Take references over that have changed since the run: embed what is new, solve again, tell what crossed the cut.
+
+    An update that was stopped is continued by the same command.
+    """
+    from sot_filter.cli.progress import follow
+    from sot_filter.cli.update_table import update_table
+    from sot_filter.config import load_pipeline
+    from sot_filter.planning import make_plan
+    from sot_filter.updating import allowed, update_references
+
+    plan = make_plan(load_pipeline(pipeline, settings))
+    most = None if fail_on is None else allowed(fail_on, plan.sources["input"].rows)
+    change = update_references(plan, follow)
+    if as_json:
+        click.echo(json.dumps(change, indent=1, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        Console().print(update_table(change))
+    if most is not None and change["changed"] and change["fell"]["rows"] > most:
+        sys.exit(4)

@@ -197,7 +197,7 @@ class Select(Model):
     top_k: Count | None = None
     """Keep this many rows, best first; more where the last of them shares its text with others."""
     threshold: float | None = None
-    """Keep rows whose score is at least this."""
+    """Keep rows whose score is at least this; in mode coupled 0 is a row as likely to be kept as not."""
     auto: Auto | None = None
     """Drop as many rows as the upper end of the estimated harmful share, and nothing where nothing looks harmful."""
     unknown: Literal["keep", "down_weight", "drop", "review"] = "keep"

@@ -5,11 +5,10 @@ from typing import Any
 
 import yaml
 
-from sot_filter.rows import COLUMNS
+from sot_filter.rows import COLUMNS, UNSCORED
 
 _MEANING = {
     "sot_row_id": "`config/split/file#row` of the source",
-    "sot_score": "higher = rather keep; -2 for rows without an embedding",
     "sot_weight": "multiplies the row's loss; mean one over kept rows, zero on dropped ones",
     "sot_keep": "whether the row is kept",
     "sot_pull": "how far from the safe reference",
@@ -18,6 +17,14 @@ _MEANING = {
     "sot_reason": "why, in one sentence",
     "sot_nearest_safe": "id of the most similar safe reference row",
     "sot_nearest_harmful": "id of the most similar harmful reference row",
+}
+
+
+#: What a score is, by the mode of the solve.
+_SCORE = {
+    "coupled": "log-odds that the row is kept, in nats: 0 is undecided, higher = rather keep",
+    "exact": "how much nearer to the safe reference than to the harmful one, as a cost: higher = rather keep",
+    "paper": "log of the weight over that of an average row: higher = rather keep",
 }
 
 
@@ -31,7 +38,9 @@ def card(summary: dict[str, Any]) -> str:
         "tags": ["sot-filter"],
     }
     kept, rows = summary["kept"], summary["rows"]
-    table = "\n".join(f"| `{name}` | {kind} | {_MEANING[name]} |" for name, kind in COLUMNS.items())
+    score = f"{_SCORE[summary['mode']['solver']]}; {UNSCORED:g} for rows without an embedding"
+    meaning = {**_MEANING, "sot_score": score}
+    table = "\n".join(f"| `{name}` | {kind} | {meaning[name]} |" for name, kind in COLUMNS.items())
     return (
         f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n"
         f"# {summary['name']}\n\n"

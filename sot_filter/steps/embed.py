@@ -1,7 +1,7 @@
 """Stage embed: rows of the input and of both references, part by part, to one vector per view."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +17,7 @@ from sot_filter.embedding import Embedder, load_embedder
 from sot_filter.errors import SourceError
 from sot_filter.facets import UNDETERMINED, Facets, facets
 from sot_filter.rows import EMPTY, INVALID
+from sot_filter.steps.earlier import CONTENT, REFERENCES, Known, agreeing, contents, find_known
 from sot_filter.weighting import character_pairs
 
 #: Status of a row that has an embedding, before the selection says kept or dropped.
@@ -52,7 +53,7 @@ class ReadRows(PipelineStep):
         self.work_dir, self.part_rows, self.key = work_dir, part_rows, key
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Yield one document per row; its metadata hold its part, the part's artifact, and the conversation."""
+        """Yield one document per row; its metadata hold role, part, the part's artifact, and the conversation."""
         layout = Layout(self.work_dir)
         sources = read_inventory(layout.inventory)
         parts = [(role, part) for role, source in sources.items() for part in source.parts(self.part_rows)]
@@ -64,13 +65,17 @@ class ReadRows(PipelineStep):
             for number, row in enumerate(rows, part.start):
                 text = row.text() if isinstance(row, Conversation) else ""
                 row_id = sources[role].key(part.file, number).id
-                yield Document(text=text, id=row_id, metadata={"artifact": url, "part": part, "row": row})
+                facts = {"artifact": url, "role": role, "part": part, "row": row}
+                yield Document(text=text, id=row_id, metadata=facts)
 
 
 class EmbedRows(PipelineStep):
     """Embeds the rows it is given and writes one artifact per part.
 
+    A row of a reference that an earlier version of the references had is not embedded again.
+
     Args:
+        work_dir: the run's folder.
         key: key of the embed stage.
         embedder: arguments of `sot_filter.embedding.load_embedder`.
     """
@@ -78,44 +83,70 @@ class EmbedRows(PipelineStep):
     type = "EMBEDDER"
     name = "hidden states of the frozen model"
 
-    def __init__(self, key: str, embedder: dict[str, Any]) -> None:
+    def __init__(self, work_dir: str, key: str, embedder: dict[str, Any]) -> None:
         super().__init__()
-        self.key, self.embedder = key, embedder
+        self.work_dir, self.key, self.embedder = work_dir, key, embedder
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Consume the documents. Raises `SourceError` when a part's rows are not as many as planned."""
+        layout, known = Layout(self.work_dir), None
         for url, documents in groupby(data, key=lambda document: document.metadata["artifact"]):
             started = time.monotonic()
-            parts, rows = zip(*((d.metadata["part"], d.metadata["row"]) for d in documents), strict=True)
-            if len(rows) != parts[0].rows:
+            metadata = [document.metadata for document in documents]
+            part, role, rows = metadata[0]["part"], metadata[0]["role"], [facts["row"] for facts in metadata]
+            if len(rows) != part.rows:
                 raise SourceError(
-                    f"{parts[0].rows:,} rows in {parts[0].name}",
+                    f"{part.rows:,} rows in {part.name}",
                     f"{len(rows):,}",
                     "The file changed while it was read; run again.",
                 )
-            embedder = load_embedder(**self.embedder)
             with self.track_time("part"):
-                table, tokens = embedded_table(embedder, list(rows))
-            write_table(
-                url,
-                table,
-                self.key,
-                embedder=embedder.describe(),
-                tokens=tokens,
-                seconds=round(time.monotonic() - started, 3),
-            )
+                if known is None and role in REFERENCES:
+                    known = find_known(layout, read_inventory(layout.inventory), self.key)
+                taken = known if known and role in REFERENCES else []
+                table, facts = completed_table(lambda: load_embedder(**self.embedder), rows, taken)
+            write_table(url, table, self.key, **facts, seconds=round(time.monotonic() - started, 3))
             self.stat_update("rows", value=len(rows), unit="part")
-            self.stat_update("tokens", value=tokens, unit="part")
+            self.stat_update("tokens", value=facts["tokens"], unit="part")
         yield from ()
+
+
+def completed_table(
+    load: Callable[[], Embedder], rows: list[Conversation | InvalidRow], known: Sequence[Known]
+) -> tuple[pa.Table, dict[str, Any]]:
+    """The table of n rows, as of `embedded_table`; those that are known are taken from there.
+
+    Args:
+        load: loads the embedder; called only if it is needed.
+        rows: the rows.
+        known: from `find_known`; what was embedded otherwise than the embedder would is not taken.
+
+    Returns:
+        The table, and as facts for its manifest the embedder, the tokens fed to it now, and how many rows were taken.
+    """
+    content = contents(rows)
+    for one in known:
+        if all(row in one.places for row in content):
+            return one.take(content), {"embedder": one.embedder, "tokens": 0, "taken": len(rows)}
+    embedder = load()
+    described = embedder.describe()
+    alike = next((one for one in known if agreeing(one.embedder) == agreeing(described)), None)
+    fresh = [i for i, row in enumerate(content) if alike is None or row not in alike.places]
+    table, tokens = embedded_table(embedder, [rows[i] for i in fresh])
+    if alike is not None and len(fresh) < len(rows):
+        old = np.setdiff1d(np.arange(len(rows)), fresh)
+        table = pa.concat_tables([table, alike.take([content[i] for i in old])])
+        table = table.take(np.argsort(np.concatenate([fresh, old]), kind="stable")).combine_chunks()
+    return table, {"embedder": described, "tokens": tokens, "taken": len(rows) - len(fresh)}
 
 
 def embedded_table(embedder: Embedder, rows: list[Conversation | InvalidRow]) -> tuple[pa.Table, int]:
     """Embed n rows.
 
     Returns:
-        A table of n rows (status, detail, digest of the text, tokens, truncated, the facets, the character pairs of
-        prompt and response, one vector column per view), and the number of tokens. Rows without an embedding have
-        zero vectors.
+        A table of n rows (status, detail, digests of text and content, tokens, truncated, the facets, the character
+        pairs of prompt and response, one vector column per view), and the number of tokens. Rows without an embedding
+        have zero vectors.
     """
     found = {i: row for i, row in enumerate(rows) if isinstance(row, Conversation) and not row.is_empty}
     readable = list(found)
@@ -137,6 +168,7 @@ def embedded_table(embedder: Embedder, rows: list[Conversation | InvalidRow]) ->
             "status": status,
             "detail": [str(row) if isinstance(row, InvalidRow) else "" for row in rows],
             "digest": pa.array(_digests(rows), pa.binary(16)),
+            CONTENT: pa.array(contents(rows), pa.binary(16)),
             "tokens": tokens,
             "truncated": truncated,
             **{name: pa.array([getattr(d, name) for d in described], kind) for name, kind in FACETS.items()},

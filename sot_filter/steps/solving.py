@@ -22,6 +22,7 @@ from sot_filter.artifacts import (
 from sot_filter.errors import ArtifactError, ReferenceError, SourceError
 from sot_filter.report.projection import fit_plane
 from sot_filter.sources import Source
+from sot_filter.steps.earlier import agreeing
 from sot_filter.steps.embed import EMBEDDED, JUDGED_BY, row_sides
 from sot_filter.steps.simple import best_simple
 from sot_filter.steps.solution import Coupled, StoredSolution, write_solution
@@ -38,8 +39,6 @@ from sot_filter.transport import (
 )
 from sot_filter.weighting import Coverage, fit_coverage
 
-#: Facts of an embedding that must agree between all parts of a run; the rest may differ by a rounding.
-_MUST_AGREE = ("model", "digest", "dtype", "pooling", "layer", "max_length")
 #: Where mode exact starts from when its τ follows from the share of rows that the weights are to be worth.
 _ANY_TAU = 0.1
 #: How many of the settings that were tried are told.
@@ -236,8 +235,7 @@ class Embedded:
         tables, described = [], None
         for part in source.parts(part_rows):
             url = layout.embeddings(role, source, part)
-            facts = require_manifest(url, key).facts["embedder"]
-            facts = {name: facts.get(name) for name in _MUST_AGREE}
+            facts = agreeing(require_manifest(url, key).facts["embedder"])
             if described not in (None, facts):
                 raise ArtifactError(
                     "parts embedded alike",

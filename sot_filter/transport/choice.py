@@ -25,6 +25,8 @@ EPSILONS: Final = (0.05, 0.02, 0.03, 0.07, 0.1, 0.15)
 PUSH_STRENGTHS: Final = (0.5, 0.4, 0.6)
 #: Relaxations of the safe and the harmful marginal.
 RELAXATIONS: Final = ((0.0, 0.0), (0.0, 0.1), (0.1, 0.1))
+#: A gain of fewer nats may be the rounding of potentials, whose standard error is as small.
+_ROUNDING: Final = 1e-4
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class _Search:
             if tried.calibration.log_loss < found.calibration.log_loss:
                 found, found_state = tried, self._tried
         gain, error = self._gain(found_state[0])
-        if found is best or gain <= error:
+        if found is best or gain <= max(error, _ROUNDING):
             return best
         self._best, self._margins = found_state
         return found

@@ -96,7 +96,7 @@ def test_several_faults_are_told_at_once(write: Write) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("solve: {epsilon: -1}", ["solve.epsilon", "greater than 0", "got -1 in"]),
+        ("solve: {epsilon: -1}", ["solve.epsilon", "'auto'", "greater than 0", "-1 in"]),
         ("solve: {mode: fast}", ["solve.mode", "'exact'", '"fast"']),
         ("embed: {views: [pair, answer]}", ["embed.views", "'response'", '"answer"']),
         ("embed: {views: []}", ["some of pair, prompt, response, each once under embed; got none"]),

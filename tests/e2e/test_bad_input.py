@@ -224,7 +224,7 @@ def test_folders_of_another_run(case: Case, cli: Cli) -> None:
     assert changed.code == 2
     (line,) = changed.err.splitlines()
     assert line.startswith("ArtifactError: expected the same run in work_dir")
-    assert re.search(r"solve\.epsilon 0\.\d+, not 0\.1\b", line)
+    assert re.search(r"solve\.epsilon auto, not 0\.1\b", line)
     assert "--redo" in line
     other = cli("run", case.pipeline, "--set", f"work_dir={case.folder / 'other'}")
     assert other.code == 2
@@ -248,7 +248,7 @@ def all_unreadable(case: Case) -> None:
 
 
 def too_high_threshold(case: Case) -> None:
-    case.settings["select"] = {"threshold": 1.9}
+    case.settings["select"] = {"threshold": 99.5}
 
 
 def too_large_top_k_for_rows_with_text(case: Case) -> None:

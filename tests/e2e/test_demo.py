@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import expit
 
 from sot_filter.config import load_pipeline
 from sot_filter.planning import make_plan
 from sot_filter.verification import verify_run
 from tests.e2e.cases import read_rows
-from tests.e2e.judge import costs, potential
+from tests.e2e.judge import calibrated, costs, learned, neighbourhoods, points, potential, shared
 from tests.e2e.processes import Ended, sot_filter
 
 Demo = tuple[Path, Ended, tuple[str, ...]]
@@ -38,40 +40,49 @@ def test_planted_rows_are_caught(rows: list[dict[str, Any]], summary: dict[str, 
     planted, kept = column(rows, "planted"), column(rows, "sot_keep")
     assert (len(rows), planted.sum()) == (500, 50)
     assert kept.sum() == summary["selection"]["rule"]["retention"] * 500
-    assert (planted & ~kept).sum() >= 40
-    assert (~planted & ~kept).sum() <= 20
+    assert (planted & ~kept).sum() >= 44
+    assert (~planted & ~kept).sum() <= 16
     scores = column(rows, "sot_score")
     auroc = np.mean(scores[~planted][:, None] > scores[planted])
-    assert auroc > 0.97
+    assert auroc > 0.98
     quality = summary["quality"]
     assert quality["auroc"] == pytest.approx(auroc, abs=1e-3)
     assert (quality["harmful"], quality["harmful_dropped"]) == (50, (planted & ~kept).sum())
     assert (quality["benign"], quality["benign_dropped"]) == (450, (~planted & ~kept).sum())
 
 
-def test_scores_are_the_potentials_of_an_independent_solve(demo: Demo, rows: list[dict[str, Any]]) -> None:
-    folder = demo[0] / "work"
-    plan = json.loads((folder / "plan.json").read_text())
-    about = json.loads((demo[0] / "out" / "summary.json").read_text())
-    problem = {name: float(value) for name, value in about["problem"].items()}
-    balance, epsilon, tau = problem["push_strength"], problem["epsilon"], about["solve"]["temperature"]
-    safe, harmful = costs(folder, plan["config"]["solve"]["centre"])
-    n = len(rows)
-    assert about["solve"]["distinct_rows"] == n, "no row is a duplicate, so every row has the same mass"
-    pull = potential(safe, np.full(n, 1 / n), epsilon, problem["rho_safe"], 0)
-    assert problem["rho_safe"] == 0, "the pull is a kernel density: no weight enters it"
-    w = np.full(n, 1 / n)
-    for _ in range(60):
-        push = potential(harmful, w, epsilon, problem["rho_harmful"], 40)
-        g = (1 - balance) * pull - balance * push
-        w = np.exp(-(g - g.min()) / tau)
-        w /= w.sum()
-    for name, expected in (("sot_pull", pull), ("sot_push", push), ("sot_score", -g)):
-        np.testing.assert_allclose(column(rows, name), expected, atol=2e-3, err_msg=name)
-    assert np.corrcoef(column(rows, "sot_score").argsort().argsort(), (-g).argsort().argsort())[0, 1] > 0.9999
+def test_scores_are_those_of_an_independent_solve(
+    demo: Demo, rows: list[dict[str, Any]], summary: dict[str, Any]
+) -> None:
+    problem, n = summary["problem"], len(rows)
+    assert summary["solve"]["distinct_rows"] == n, "no row is a duplicate, so every row has the same mass"
+    assert problem["rho_safe"] == problem["rho_harmful"] == 0, "the potentials are kernel densities"
+    balance, epsilon = problem["push_strength"], problem["epsilon"]
+    z, safe, harmful = points(demo[0] / "work")
+
+    def potentials(at: np.ndarray, *references: np.ndarray) -> list[np.ndarray]:
+        return [potential(1 - at @ y.T, np.full(len(at), 1 / len(at)), epsilon, 0, 0) for y in references]
+
+    draw = torch.Generator().manual_seed(0)
+    folds = [torch.randperm(len(y), generator=draw).numpy() % 5 for y in (safe, harmful)]
+    fold, y = np.concatenate(folds), np.concatenate([safe, harmful])
+    held_out = np.empty((2, len(y)))
+    for k in range(5):
+        held_out[:, fold == k] = potentials(y[fold == k], safe[folds[0] != k], harmful[folds[1] != k])
+    fit, margin = learned(safe, harmful, fold, (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5))
+    a, b, c = calibrated(balance * held_out[1] - (1 - balance) * held_out[0], margin, len(safe))
+    assert problem["tau"] == pytest.approx(1 / a, rel=1e-3)
+
+    pull, push = potentials(z, safe, harmful)
+    own = a * (balance * push - (1 - balance) * pull) + b * (z @ fit[:-1] + fit[-1]) + c
+    expected = shared(own, neighbourhoods(z, problem["neighbours"]))
+    np.testing.assert_allclose(column(rows, "sot_pull"), pull, atol=1e-5)
+    np.testing.assert_allclose(column(rows, "sot_push"), push, atol=1e-5)
+    np.testing.assert_allclose(column(rows, "sot_score"), expected, atol=2e-3, rtol=5e-4)
+    assert summary["solve"]["kept_share"] == pytest.approx(expit(expected).mean(), abs=1e-5)
     kept = column(rows, "sot_keep")
-    np.testing.assert_allclose(column(rows, "sot_weight")[kept], (w / w[kept].mean())[kept], rtol=0.03)
-    assert 1 / (n * (w**2).sum()) == pytest.approx(0.5, abs=0.01), "tau auto: the weights are worth half the rows"
+    weight = expit(expected) / expit(expected)[kept].mean()
+    np.testing.assert_allclose(column(rows, "sot_weight")[kept], weight[kept], rtol=1e-4)
 
 
 def test_weights_and_their_worth(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
@@ -84,8 +95,9 @@ def test_weights_and_their_worth(rows: list[dict[str, Any]], summary: dict[str, 
     assert summary["selection"]["effective_sample_size"] == pytest.approx(kish, rel=1e-4)
     assert summary["kept"]["share"] == kept.mean() == summary["selection"]["rule"]["retention"]
     scores = column(rows, "sot_score")
-    slope, _ = np.polyfit(scores[kept], np.log(weights[kept]), 1)
-    assert 1 / slope == pytest.approx(summary["solve"]["temperature"], rel=1e-3)
+    ratio = weights[kept] / expit(scores[kept])
+    assert ratio.max() == pytest.approx(ratio.min(), rel=1e-5), "as the probability that the row is kept"
+    assert summary["solve"]["temperature"] is None
     assert scores[kept].min() >= scores[~kept].max()
 
 

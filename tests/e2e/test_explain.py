@@ -96,7 +96,9 @@ def test_ranks_are_places_in_the_order_of_scores(rows: list[Row], told: list[dic
 
 
 def test_evidence_against_plain_float64(finished: Case, plan: Plan, told: list[dict[str, Any]]) -> None:
-    clusters = read_solution(plan.layout.solution, plan.keys["solve"]).clusters
+    solution = read_solution(plan.layout.solution, plan.keys["solve"])
+    assert solution.coupled is not None
+    clusters = solution.clusters
     member, medoids = clusters.assignment.numpy(), clusters.medoids.numpy()
     assert len(medoids) == 3, "of 20 rows"
     ids = plan.references["harmful"].ids
@@ -117,7 +119,44 @@ def test_evidence_against_plain_float64(finished: Case, plan: Plan, told: list[d
         for role, mean in means.items():
             assert sum(view[role] for view in said["views"]) == pytest.approx(mean[i], abs=2e-3)
         for view in said["views"]:
-            assert view["leaning"] == pytest.approx((view["safe"] - view["harmful"]) / 2, abs=1e-6)
+            potentials = (view["safe"] - view["harmful"]) / 2 / solution.coupled.tau
+            assert view["leaning"] == pytest.approx(potentials + view["direction"], abs=1e-4)
+        direction = sum(view["direction"] for view in said["views"]) + solution.coupled.offset
+        assert said["parts"]["direction"] == pytest.approx(direction, abs=1e-4)
+
+
+def test_a_score_is_the_sum_of_its_parts(finished: Case, plan: Plan, told: list[dict[str, Any]], cli: Cli) -> None:
+    solution = read_solution(plan.layout.solution, plan.keys["solve"])
+    assert solution.coupled is not None
+    for said in told:
+        assert said["unit"] == "nats"
+        if said["score"] is None:
+            assert said["parts"] is None
+            continue
+        assert list(said["parts"]) == ["potentials", "direction", "neighbours"]
+        assert sum(said["parts"].values()) == pytest.approx(said["score"], abs=1e-4)
+        assert said["parts"]["potentials"] == pytest.approx(
+            (said["push"] - said["pull"]) / 2 / solution.coupled.tau, abs=1e-4
+        )
+    said = next(said for said in told if said["score"] is not None)
+    shown = cli("explain", finished.pipeline, said["id"], COLUMNS="300").out
+    parts = ", ".join(f"{value:+.4f} from {name}" for name, value in said["parts"].items())
+    assert f"{parts} (log-odds, 0 is undecided)" in shown
+
+
+def test_a_score_of_mode_exact_is_made_of_potentials_alone(case: Case, cli: Cli) -> None:
+    plan = case.run("solve.mode=exact")
+    row = case.rows()[0]
+    said = explain_row(plan, row["sot_row_id"])
+    assert said["unit"] == "cost units"
+    assert said["parts"] == {"potentials": pytest.approx(row["sot_score"]), "direction": 0, "neighbours": 0}
+    for view in said["views"]:
+        assert view["direction"] == 0
+        balance = case.summary()["problem"]["push_strength"]
+        assert view["leaning"] == pytest.approx((1 - balance) * view["safe"] - balance * view["harmful"], abs=1e-6)
+    shown = cli("explain", case.pipeline, row["sot_row_id"], "--set", "solve.mode=exact")
+    assert shown.code == 0, shown.err
+    assert "log-odds" not in shown.out
 
 
 def test_the_retention_it_names_keeps_the_row(finished: Case, rows: list[Row], told: list[dict[str, Any]]) -> None:

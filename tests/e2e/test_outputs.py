@@ -105,7 +105,7 @@ def test_empty_unreadable_and_repeated_rows(make_case: MakeCase) -> None:
     assert set(statuses[:12]) <= {"kept", "dropped"}
     assert statuses[12:] == ["empty"] * 3 + ["invalid"] * 3 + ["empty"] + ["invalid"] * 2
     for row in a[12:]:
-        assert (row["sot_keep"], row["sot_weight"], row["sot_score"]) == (False, 0, -2)
+        assert (row["sot_keep"], row["sot_weight"], row["sot_score"]) == (False, 0, -100)
         assert row["sot_nearest_safe"] == row["sot_nearest_harmful"] == ""
         assert "never kept" in row["sot_reason"]
     first = a[3]

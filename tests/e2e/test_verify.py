@@ -125,7 +125,7 @@ def test_it_sees_a_byte_of_an_artifact(finished: Case, what: str, place: float) 
         assert failed(finished) == ["every artifact is there, with the digest of its manifest"]
 
 
-@pytest.mark.parametrize("name", ["score", "pull", "harmful_cluster_share"])
+@pytest.mark.parametrize("name", ["score", "own", "learned", "pull", "harmful_cluster_share"])
 def test_it_sees_scores_that_were_announced_anew(finished: Case, name: str) -> None:
     plan = finished.plan()
     (part, *_) = plan.sources["input"].parts(plan.part_rows)

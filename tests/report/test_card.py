@@ -9,12 +9,13 @@ import yaml
 from datasets import get_dataset_config_names, load_dataset
 
 from sot_filter.report.card import card
-from sot_filter.rows import COLUMNS
+from sot_filter.rows import COLUMNS, UNSCORED
 
 
-def summary(names: list[str], config: str = "default", split: str = "train") -> dict[str, Any]:
+def summary(names: list[str], config: str = "default", split: str = "train", mode: str = "coupled") -> dict[str, Any]:
     return {
         "name": "toy-run",
+        "mode": {"solver": mode},
         "rows": {"total": 12345, "kept": 10000},
         "kept": {"rows": 10000, "effective_sample_size": 5432.1},
         "input": {"config": config, "split": split, "files": [{"name": name} for name in names]},
@@ -47,3 +48,12 @@ def test_its_head_is_yaml_and_its_table_has_every_column() -> None:
     assert "12,345 rows" in body
     assert "10,000 kept, 2,345 not" in body
     assert "5,432 equal ones" in body
+
+
+@pytest.mark.parametrize(
+    ("mode", "meaning"), [("coupled", "log-odds"), ("exact", "cost"), ("paper", "log of the weight")]
+)
+def test_it_says_what_a_score_is(mode: str, meaning: str) -> None:
+    (line,) = (line for line in card(summary(["a.jsonl"], mode=mode)).splitlines() if "`sot_score`" in line)
+    assert meaning in line
+    assert line.endswith(f"; {UNSCORED:g} for rows without an embedding |")

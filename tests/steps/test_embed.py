@@ -14,11 +14,13 @@ def test_a_file_that_lost_rows_while_it_was_read_is_refused_and_nothing_is_writt
     artifact = f"{tmp_path}/{part.name}.arrow"
     row = Conversation((Message("user", "hi"),))
     documents = [
-        Document(text="hi", id=f"a.jsonl#{i}", metadata={"artifact": artifact, "part": part, "row": row})
+        Document(
+            text="hi", id=f"a.jsonl#{i}", metadata={"artifact": artifact, "role": "input", "part": part, "row": row}
+        )
         for i in range(2)
     ]
     with pytest.raises(SourceError, match=r"expected 3 rows in a\.jsonl/.*; got 2"):
-        list(EmbedRows("key", {"model": "all-MiniLM-L6-v2"}).run(iter(documents)))
+        list(EmbedRows(str(tmp_path), "key", {"model": "all-MiniLM-L6-v2"}).run(iter(documents)))
     assert list(tmp_path.rglob("*")) == []
 
 
