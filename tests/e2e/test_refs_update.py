@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sot_filter.artifacts import find_manifest
+from sot_filter.errors import ReferenceError
 from sot_filter.plan import Plan
 from sot_filter.updating import update_references
 from sot_filter.verification import verify_run
@@ -252,6 +253,17 @@ def test_an_update_that_failed_is_told_of_with_the_next(finished: Case, cli: Cli
     assert change["references"]["harmful"]["before"] == 20
     assert len(change["references"]["harmful"]["added"]) == 2
     assert change["kept"][0] == sum(row["sot_keep"] for row in columns)
+
+
+def test_an_update_that_failed_can_be_taken_back(finished: Case) -> None:
+    case, columns = finished, finished.rows()
+    give(case, "harmful", HARMFUL[:3])
+    with pytest.raises(ReferenceError):
+        update_references(case.plan())
+    give(case, "harmful", HARMFUL)
+    case.run(redo=True)
+    assert case.rows() == columns
+    assert not update_references(case.plan())["changed"]
 
 
 def test_a_killed_update_may_be_continued_by_run(finished: Case, cli: Cli) -> None:

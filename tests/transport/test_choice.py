@@ -13,7 +13,10 @@ from torch.nn.functional import normalize, softplus
 
 from sot_filter.errors import ReferenceError, SolverError
 from sot_filter.transport import Choice, choose
+from sot_filter.transport.calibration import calibrate
 from sot_filter.transport.choice import EPSILONS, PUSH_STRENGTHS, RELAXATIONS, Setting
+from sot_filter.transport.direction import fit_direction
+from sot_filter.transport.held_out import held_out_potentials
 
 EQUAL = {"prompt": 0.5, "response": 0.5}
 GIVEN = {
@@ -139,14 +142,20 @@ def test_after_a_change_of_shares_the_direction_is_that_of_the_new_points() -> N
     for seed in (0, 1, 3):
         told, noise = (apart(s, m=400, d=40, by=by) for s, by in ((seed, 0.5), (seed + 50, 0.0)))
         views = [{"prompt": told[i], "response": noise[i]} for i in (0, 1)]
-        chosen = choose(*views, epsilon=0.02, rho_safe=0, rho_harmful=0, seed=seed)
-        assert chosen.calibration.direction > 0.2
+        chosen = choose(*views, rho_safe=0, rho_harmful=0, seed=seed)
+        assert chosen.calibration.direction > 0.02
         assert chosen.setting.view_weights != EQUAL
-        again = choose(*views, **asdict(chosen.setting), seed=seed)
+        assert chosen.setting.epsilon != EPSILONS[0], "a setting was changed after the shares"
         assert chosen.direction is not None
-        assert again.direction is not None
-        assert again.direction.strength == chosen.direction.strength
-        torch.testing.assert_close(chosen.held_out, again.held_out, rtol=0, atol=1e-2)
+        references = chosen.safe, chosen.harmful, chosen.folds
+        direction, margins = fit_direction(*references, [chosen.direction.strength])
+        torch.testing.assert_close(chosen.direction.vector, direction.vector, rtol=1e-2, atol=1e-2)
+        pull, push = held_out_potentials(*references, chosen.setting.epsilon)
+        balance = chosen.setting.push_strength
+        again, _ = calibrate(balance * push - (1 - balance) * pull, margins, len(chosen.safe))
+        assert again.log_loss == pytest.approx(chosen.calibration.log_loss, abs=1e-5)
+        log_odds = again.log_odds(balance * push - (1 - balance) * pull, margins)
+        torch.testing.assert_close(chosen.held_out, log_odds, rtol=0, atol=1e-2)
 
 
 def test_a_setting_that_changes_nothing_stays_at_its_default() -> None:
