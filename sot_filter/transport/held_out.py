@@ -5,11 +5,14 @@ from torch import Tensor
 
 from sot_filter.errors import ReferenceError
 from sot_filter.transport.c_transform import c_transform
+from sot_filter.transport.cost import kernel_bytes
 from sot_filter.transport.problem import Measure, dtype_of
-from sot_filter.transport.sinkhorn import TiledKernel, damping, fused_pass
+from sot_filter.transport.sinkhorn import CachedKernel, TiledKernel, damping, fused_pass
 
 #: Sinkhorn iterations for held-out potentials of relaxed marginals; the damping makes more of no use.
 _ITERATIONS = 30
+#: Up to here a kernel is kept between the iterations.
+_MOST_BYTES = 1 << 30
 
 
 def draw_folds(safe: int, harmful: int, folds: int, seed: int) -> Tensor:
@@ -69,7 +72,9 @@ def _potential(rows: Measure, reference: Measure, log_w: Tensor, epsilon: float,
     psi = torch.zeros_like(reference.mass)
     if damping(epsilon, rho) == 0:
         return psi
-    kernel = TiledKernel(rows, reference, epsilon, rho, reference.mass.dtype)
+    needed = kernel_bytes(len(rows), len(reference), reference.mass.dtype)
+    kind = CachedKernel if needed <= _MOST_BYTES else TiledKernel
+    kernel = kind(rows, reference, epsilon, rho, reference.mass.dtype)
     for _ in range(_ITERATIONS):
         (step,), _ = fused_pass([kernel], [psi], lambda part, _: log_w[part])
         psi = step.psi
