@@ -2,7 +2,7 @@
 
 Only the references are looked at, never the custom rows or their labels. A candidate is worth its held-out log loss
 after calibration; it replaces the default only where it is better by more than one standard error of the difference
-(Breiman et al., Classification and Regression Trees, 1984, section 3.4.3), so that chance does not choose, and two
+(Breiman et al., Classification and Regression Trees, 1984, section 3.4.3), so that chance seldom chooses, and two
 seeds seldom disagree.
 """
 
