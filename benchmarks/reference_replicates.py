@@ -44,20 +44,8 @@ Views = dict[str, Tensor]
 
 def pose(choice: Choice, rows: Views) -> tuple[PushPullProblem, Solution]:
     """The coupled problem of the rows, and its solution."""
-    points, setting = choice.geometry.points(rows), choice.setting
-    custom = Measure.uniform(points)
-    problem = PushPullProblem(
-        custom,
-        choice.safe,
-        choice.harmful,
-        push_strength=setting.push_strength,
-        epsilon=setting.epsilon,
-        tau=choice.calibration.tau,
-        rho_safe=setting.rho_safe,
-        rho_harmful=setting.rho_harmful,
-        tilt=choice.tilt(points),
-        coupling=find_neighbours(custom, NEIGHBOURS),
-    )
+    custom = Measure.uniform(choice.geometry.points(rows))
+    problem = choice.pose(custom, coupling=find_neighbours(custom, NEIGHBOURS))
     return problem, solve(problem, mode="coupled")
 
 

@@ -81,19 +81,8 @@ def solve_run(
         else:
             custom = Measure.of_counts(points, torch.from_numpy(counts))
             coupling = find_neighbours(custom, neighbours) if coupled and neighbours else None
-        setting = choice.setting
-        return choice, PushPullProblem(
-            custom,
-            choice.safe,
-            choice.harmful,
-            push_strength=setting.push_strength,
-            epsilon=setting.epsilon,
-            tau=tau or (choice.calibration.tau if coupled else _ANY_TAU),
-            rho_safe=setting.rho_safe,
-            rho_harmful=setting.rho_harmful,
-            tilt=choice.tilt(points) if coupled else None,
-            coupling=coupling,
-        )
+        strength = tau if tau or coupled else _ANY_TAU
+        return choice, choice.pose(custom, tau=strength, tilted=coupled, coupling=coupling)
 
     first, counts, duplicates = rows.fold()
     if not len(first):

@@ -17,7 +17,8 @@ from sot_filter.transport.calibration import Calibration, calibrate
 from sot_filter.transport.direction import STRENGTHS, Direction, fit_direction
 from sot_filter.transport.geometry import Geometry, fit_geometry
 from sot_filter.transport.held_out import draw_folds, held_out_potentials
-from sot_filter.transport.problem import Measure
+from sot_filter.transport.neighbours import Neighbours
+from sot_filter.transport.problem import Measure, PushPullProblem
 
 FOLDS: Final = 5
 #: What is tried; the first of each is the default.
@@ -69,6 +70,30 @@ class Choice:
     def tilt(self, points: Tensor) -> Tensor:
         """The linear term of the cost [n] of ``points`` [n, d], cost units."""
         return self.calibration.tau * self.learned(points)
+
+    def pose(
+        self, rows: Measure, *, tau: float | None = None, tilted: bool = True, coupling: Neighbours | None = None
+    ) -> PushPullProblem:
+        """The problem of some rows.
+
+        Args:
+            rows: placed by ``geometry``.
+            tau: strength of the entropy, cost units; by default the calibrated one.
+            tilted: whether direction and offset are in it, as mode coupled wants.
+            coupling: which of the rows share their fate.
+        """
+        return PushPullProblem(
+            rows,
+            self.safe,
+            self.harmful,
+            push_strength=self.setting.push_strength,
+            epsilon=self.setting.epsilon,
+            tau=tau or self.calibration.tau,
+            rho_safe=self.setting.rho_safe,
+            rho_harmful=self.setting.rho_harmful,
+            tilt=self.tilt(rows.points) if tilted else None,
+            coupling=coupling,
+        )
 
     def learned(self, points: Tensor) -> Tensor:
         """What direction and offset add to the log-odds [n] of ``points`` [n, d]."""

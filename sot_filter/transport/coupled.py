@@ -58,7 +58,8 @@ def solve_coupled(
         potentials: ψ_Q [m_Q] and ψ_M [m_M] to start from; by default zeros.
 
     Returns:
-        The solution; its score is logit r, its certificate τ sum u KL(r || map of r), and ``local_log_odds`` are
+        The solution; its score is logit r, its certificate τ sum u KL(r || map of r) of the weights that made its
+        potentials, and ``local_log_odds`` are
         what `log_odds` needs to score any other row.
 
     Raises:
@@ -87,6 +88,9 @@ def solve_coupled(
         certificate = problem.tau * field.residual(logit, own)
         error = max((1 - balance > 0) * safe.marginal_error, (balance > 0) * harmful.marginal_error)
         if certificate < threshold and error < marginal_threshold and not fresh:
+            if not free:
+                # The certificate is that of the weights that made these potentials; the score is settled at them.
+                logit = field.settle(logit, own)
             break
         if free or fresh or iteration < max_iterations:
             logit = field.settle(own if fresh else logit, own)

@@ -18,7 +18,6 @@ from sot_filter.steps.solving import stored
 from sot_filter.transport import (
     Choice,
     Measure,
-    PushPullProblem,
     Solution,
     choose,
     find_clusters,
@@ -54,19 +53,8 @@ class Solved:
         )}  # fmt: skip
         counts = torch.arange(90) % 3 + 1
         self.rows = Measure.of_counts(self.choice.geometry.points(mixed), counts)
-        setting = self.choice.setting
-        self.problem = PushPullProblem(
-            self.rows,
-            self.choice.safe,
-            self.choice.harmful,
-            push_strength=setting.push_strength,
-            epsilon=setting.epsilon,
-            tau=tau or self.choice.calibration.tau,
-            rho_safe=setting.rho_safe,
-            rho_harmful=setting.rho_harmful,
-            tilt=self.choice.tilt(self.rows.points),
-            coupling=find_neighbours(self.rows, neighbours) if neighbours else None,
-        )
+        coupling = find_neighbours(self.rows, neighbours) if neighbours else None
+        self.problem = self.choice.pose(self.rows, tau=tau, coupling=coupling)
         self.solution: Solution = solve(self.problem, mode="coupled")
         assert self.solution.outcome.value == "converged"
         self.stored = StoredSolution(

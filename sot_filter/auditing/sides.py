@@ -1,4 +1,4 @@
-"""The audit of a run's references: what `sot-filter refs audit` shows. It reads the embeddings and writes nothing."""
+"""Audit two references for an input: wrong labels, repeats, overlap, coverage and leverage."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,41 +6,22 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sot_filter.artifacts import read_table
 from sot_filter.audit import (
     FEWEST_ROWS,
     covered,
     difference,
-    influence,
     label_noise,
     near_duplicates,
     nearest,
     out_of_fold_evidence,
-    ranking_shift,
 )
 from sot_filter.audit.sentences import sentences
-from sot_filter.plan import Plan
-from sot_filter.steps.embed import EMBEDDED
-from sot_filter.steps.solving import Embedded
-from sot_filter.transport import (
-    Choice,
-    Clusters,
-    Measure,
-    PushPullProblem,
-    choose,
-    find_clusters,
-    find_neighbours,
-    solve,
-)
-from sot_filter.transport.choice import FOLDS
-from sot_filter.transport.held_out import draw_folds
-from sot_filter.transport.replicates import replicate_scores
-from sot_filter.weighting.slices import length_bucket
+from sot_filter.auditing.leverage import Placed, leverage
+from sot_filter.transport import Clusters, choose, find_clusters
 
 #: Similarity in the solver's space, the weighted mean of the views' centred cosines, from which texts count as alike.
 ALIKE: Final = 0.95
@@ -48,12 +29,6 @@ ALIKE: Final = 0.95
 MISS: Final = 0.05
 #: A kind that less of the input has is not looked for in the references.
 _RARE: Final = 0.02
-#: Rows that are ranked again for each cluster left out.
-_RANKED: Final = 1000
-#: Clusters, and single rows, of each reference that are left out in turn: those of the most influence.
-_LEFT_OUT: Final = {"clusters": 10, "rows": 3}
-#: What a row that is left out counts, since masses are positive.
-_NOTHING: Final = 1e-12
 #: Suspects that are named even where no noise is found.
 _FEWEST_SUSPECTS: Final = 5
 FACETS: Final = ("language", "length", "format", "code")
@@ -72,74 +47,6 @@ class Side:
     ids: Sequence[str]
     views: Mapping[str, Tensor]
     facets: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """A side whose views have become points [n, d] of the solver's space."""
-
-    ids: Sequence[str]
-    points: NDArray[np.float32]
-    facets: Mapping[str, Sequence[str]]
-
-
-def audit_references(plan: Plan) -> dict[str, Any]:
-    """Audit the references of a plan whose stage embed is done.
-
-    Returns:
-        Plain values, as of `audit_sides`, and the ``name`` of the run.
-
-    Raises:
-        ArtifactError: embeddings are missing, or were not made alike.
-        ReferenceError: a reference lacks a view in all of its rows.
-    """
-    embedded = {
-        role: Embedded.load(plan.layout, role, source, plan.part_rows, plan.keys["embed"])
-        for role, source in plan.sources.items()
-    }
-    views = embedded["safe"].views
-    for role in ("safe", "harmful"):
-        embedded[role].demand(views, role)
-    sides = {role: _side(plan, role, rows, views) for role, rows in embedded.items()}
-    folded = {role: reference.left_out.get("duplicate", 0) for role, reference in plan.references.items()}
-    found = audit_sides(
-        sides["input"],
-        sides["safe"],
-        sides["harmful"],
-        settings=plan.choice,
-        neighbours=plan.config.solve.neighbours,
-        kept=_kept(plan),
-        folded=folded,
-        seed=plan.config.seed,
-    )
-    return {"name": plan.config.name, **found}
-
-
-def _kept(plan: Plan) -> float:
-    """Share of the rows that is kept, as far as the settings tell."""
-    select = plan.config.select
-    return select.top_k / plan.sources["input"].rows if select.top_k else select.retention or 0.8
-
-
-def _side(plan: Plan, role: str, rows: Embedded, views: list[str]) -> Side:
-    """The rows of a source that have an embedding; of the input those with distinct texts."""
-    source, columns = plan.sources[role], ["status", "language", "characters", "format", "code"]
-    urls = [plan.layout.embeddings(role, source, part) for part in source.parts(plan.part_rows)]
-    table = pa.concat_tables(read_table(url, plan.keys["embed"], columns) for url in urls)
-    if role == "input":
-        own = rows.fold()[0]
-        ids = [source.key(file, row).id for file in source.files for row in range(file.rows)]
-    else:
-        own = np.flatnonzero(np.asarray(table["status"].to_pylist()) == EMBEDDED)
-        ids = list(plan.references[role].ids)
-    table = table.take(own)
-    facets = {
-        "language": table["language"].to_pylist(),
-        "length": [length_bucket(n) for n in table["characters"].to_pylist()],
-        "format": table["format"].to_pylist(),
-        "code": ["code" if code else "no code" for code in table["code"].to_pylist()],
-    }
-    return Side([ids[i] for i in own], rows.tensors(views, own), facets)
 
 
 def audit_sides(
@@ -171,7 +78,7 @@ def audit_sides(
     """
     choice = choose(safe.views, harmful.views, **settings)
     sides = {
-        role: _Placed(side.ids, choice.geometry.points(side.views).numpy(), side.facets)
+        role: Placed(side.ids, choice.geometry.points(side.views).numpy(), side.facets)
         for role, side in {"input": rows, "safe": safe, "harmful": harmful}.items()
     }
     placed = sides.pop("input")
@@ -201,13 +108,13 @@ def audit_sides(
             "nearer_harmful": int((near["harmful"] > near["safe"]).sum()),
         },
         "regions": _regions(placed, near, inside, seed),
-        "leverage": _leverage(placed, sides, clusters, choice, neighbours, kept, seed),
+        "leverage": leverage(placed, sides, clusters, choice, neighbours, kept, seed),
     }
     return {**found, "warnings": sentences(found)}
 
 
 def _contamination(
-    sides: Mapping[str, _Placed], group: NDArray[np.int64], clusters: Mapping[str, Clusters], seed: int
+    sides: Mapping[str, Placed], group: NDArray[np.int64], clusters: Mapping[str, Clusters], seed: int
 ) -> dict[str, Any]:
     """Label noise of each reference, and its rows and clusters that look most like the other's.
 
@@ -243,7 +150,7 @@ def _contamination(
     return found
 
 
-def _repeats(groups: NDArray[np.int64], clusters: Clusters, side: _Placed) -> dict[str, Any]:
+def _repeats(groups: NDArray[np.int64], clusters: Clusters, side: Placed) -> dict[str, Any]:
     """How many rows say nearly what another says, and how the rows spread over clusters."""
     first, sizes = np.unique(groups, return_counts=True)
     largest = int(sizes.argmax())
@@ -259,7 +166,7 @@ def _repeats(groups: NDArray[np.int64], clusters: Clusters, side: _Placed) -> di
     }
 
 
-def _coverage(rows: _Placed, side: _Placed, inside: NDArray[np.bool_]) -> dict[str, Any]:
+def _coverage(rows: Placed, side: Placed, inside: NDArray[np.bool_]) -> dict[str, Any]:
     """How many rows are not covered by a reference, and which kinds of rows it lacks."""
     facets = {
         name: dataclasses.asdict(difference(rows.facets[name], side.facets[name], _RARE))
@@ -270,7 +177,7 @@ def _coverage(rows: _Placed, side: _Placed, inside: NDArray[np.bool_]) -> dict[s
 
 
 def _regions(
-    rows: _Placed, near: Mapping[str, NDArray[np.float32]], inside: Mapping[str, NDArray[np.bool_]], seed: int
+    rows: Placed, near: Mapping[str, NDArray[np.float32]], inside: Mapping[str, NDArray[np.bool_]], seed: int
 ) -> list[dict[str, Any]]:
     """Clusters of the input: how much of each is nearer to the harmful reference, or near neither; worst first."""
     clusters = find_clusters(torch.from_numpy(rows.points), seed)
@@ -290,70 +197,3 @@ def _regions(
         }
         for c in order
     ]
-
-
-def _leverage(
-    rows: _Placed,
-    sides: Mapping[str, _Placed],
-    clusters: Mapping[str, Clusters],
-    choice: Choice,
-    neighbours: int,
-    kept: float,
-    seed: int,
-) -> dict[str, Any]:
-    """Solve for a sample of the rows in mode coupled, then without the clusters, and the rows, of the most influence.
-
-    What is left out counts nothing in potentials, direction and calibration; settings and space stay as they are.
-    """
-    chosen = np.random.default_rng(seed).permutation(len(rows.ids))[:_RANKED]
-    sample = Measure.uniform(torch.from_numpy(rows.points[np.sort(chosen)]))
-    setting = choice.setting
-    problem = PushPullProblem(
-        sample,
-        choice.safe,
-        choice.harmful,
-        push_strength=setting.push_strength,
-        epsilon=setting.epsilon,
-        tau=choice.calibration.tau,
-        rho_safe=setting.rho_safe,
-        rho_harmful=setting.rho_harmful,
-        tilt=choice.tilt(sample.points),
-        coupling=find_neighbours(sample, neighbours) if neighbours else None,
-    )
-    solution = solve(problem, mode="coupled")
-    entries: list[tuple[str, str, dict[str, Any]]] = []
-    counts: list[NDArray[np.bool_]] = []
-    for role, psi in (("safe", solution.psi_safe), ("harmful", solution.psi_harmful)):
-        side = sides[role]
-        offset = (psi / problem.epsilon).numpy() - np.float32(np.log(len(side.ids)))
-        single = np.arange(len(side.ids))
-        parts = {"clusters": (clusters[role].assignment.numpy(), clusters[role].medoids.numpy())}
-        for kind, (member, stands_for) in {**parts, "rows": (single, single)}.items():
-            felt = influence(sample.points.numpy(), side.points, offset, problem.epsilon, member)
-            for c in np.argsort(-felt.swing, kind="stable")[: _LEFT_OUT[kind]]:
-                if (member != c).any():
-                    facts = {"id": side.ids[int(stands_for[c])], "rows": int((member == c).sum())}
-                    entries.append((role, kind, {**facts, "mass": float(felt.mass[c])}))
-                    counts.append(
-                        np.concatenate(
-                            [(member != c) if r == role else np.ones(len(s.ids), bool) for r, s in sides.items()]
-                        )
-                    )
-    found: dict[str, Any] = {"rows": len(sample), **{role: {kind: [] for kind in _LEFT_OUT} for role in sides}}
-    if not entries:
-        return found
-    after = replicate_scores(
-        problem,
-        solution,
-        choice.direction,
-        draw_folds(len(choice.safe), len(choice.harmful), FOLDS, seed),
-        torch.from_numpy(np.stack(counts, 1).astype(np.float32)).clamp_min(_NOTHING),
-    )
-    for (role, kind, facts), score in zip(entries, after.numpy().T, strict=True):
-        shift = ranking_shift(solution.score.numpy(), score, kept)
-        found[role][kind].append({**facts, **dataclasses.asdict(shift)})
-    for role in sides:
-        for kind in _LEFT_OUT:
-            # By what they did, which their influence at fixed potentials only foretells.
-            found[role][kind].sort(key=lambda entry: -entry["kept_changed"])
-    return found
