@@ -5,16 +5,23 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quality style clean
+.PHONY: help demo test test-slurm test-ray quality style clean
 
 help:  ## print these targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(INSTALLED)  ## filter the demo rows and show the result
 	$(BIN)/sot-filter run pipelines/demo.yaml
 
 test: $(INSTALLED)  ## run all tests that need no cluster, GPU or network
 	$(BIN)/python -m pytest
+
+test-slurm: $(INSTALLED)  ## run the tests on a real Slurm, which is installed (as root, with apt-get) and started here
+	@if tests/slurm/install.sh; then $(BIN)/python -m pytest -m slurm tests/slurm; else echo "test-slurm: skipped"; fi
+
+test-ray: $(INSTALLED)  ## run the tests on a real Ray cluster, which is installed into .venv and started here
+	@if $(BIN)/python -m pip install -c constraints.txt "$$(grep '^ray==' constraints.txt)"; \
+	then $(BIN)/python -m pytest -m ray tests/ray; else echo "test-ray: skipped, as ray cannot be installed"; fi
 
 quality: $(INSTALLED)  ## check lint, format and types
 	$(BIN)/ruff check

@@ -58,3 +58,9 @@ class HubError(SotFilterError):
     """The Hub, or the network on the way to it, did not answer as needed."""
 
     exit_code = 5
+
+
+class ExecutorError(SotFilterError):
+    """The scheduler that is to run the stages is not there, or does not answer."""
+
+    exit_code = 6

@@ -19,7 +19,7 @@ _SAMPLE_ROWS = 64
 
 def estimate(plan: Plan, stages: list[Stage]) -> list[dict[str, Any]]:
     """For each stage its rows, files, tasks, what is done, and a sentence on its cost."""
-    costs = {"embed": _embedding(plan), "solve": _solve(plan), "weigh": _weigh(plan), "publish": _publish(plan)}
+    costs = {"embed": _embedding(plan), **_solving(plan), "publish": _publish(plan)}
     return [
         {
             "stage": stage.name,
@@ -90,16 +90,14 @@ def _flops_per_second() -> float:
     return 2 * 1024**3 / (time.perf_counter() - started)
 
 
-def _solve(plan: Plan) -> str:
-    memory = min(plan.kernel_bytes, plan.config.solve.memory_gib * 2**30)
-    rows = plan.sources["input"].rows
-    graph = f", {_si(2 * rows**2)} similarities of rows" if plan.neighbours else ""
-    return f"{_si(memory)}B of memory for the kernel{graph}, one task"
-
-
-def _weigh(plan: Plan) -> str:
-    source, references = plan.sources["input"], plan.sources["safe"].rows + plan.sources["harmful"].rows
-    return f"{_si(source.rows * (references + (source.rows if plan.neighbours else 0)))} costs"
+def _solving(plan: Plan) -> dict[str, str]:
+    """The stages between embeddings and scores; what they do beside matrix products about doubles the time."""
+    cost, speed = plan.cost, _flops_per_second()
+    words = {
+        stage: f"~{_si(flops)}FLOP, ~{_duration(2 * flops / speed)} on this CPU" for stage, flops in cost.flops.items()
+    }
+    words["solve"] += f", ~{_si(cost.memory)}B of memory, one task"
+    return words
 
 
 def _publish(plan: Plan) -> str:

@@ -27,7 +27,11 @@ _NAMED: Final = 3
 #: Scores that are further than this from what pull and push make of them are made of something else as well.
 _ROUNDING: Final = 1e-5
 #: What a score is measured in, by the mode of the solve.
-_UNITS: Final = {"coupled": "nats", "exact": "cost units", "paper": "log of weight over base mass"}
+_UNITS: Final = {
+    **dict.fromkeys(("coupled", "centroid", "minibatch"), "nats"),
+    "exact": "cost units",
+    "paper": "log of weight over base mass",
+}
 
 
 def explain_row(plan: Plan, row_id: str, texts: bool = False) -> dict[str, Any]:

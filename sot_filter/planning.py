@@ -1,13 +1,13 @@
 """From a pipeline file to a plan: sources found and counted, revisions and digests pinned, references drawn."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from sot_filter.artifacts import Layout
+from sot_filter.artifacts import Layout, reached
 from sot_filter.config import Input, Pipeline, ReferenceCard, load_card
 from sot_filter.config.files import BUNDLED
 from sot_filter.embedding import ResolvedModel, resolve_model
@@ -30,6 +30,7 @@ def make_plan(config: Pipeline) -> Plan:
         ReferenceError: a reference that cannot be drawn.
         ModelError: an embedding model that cannot be had.
         HubError: the Hub did not answer.
+        ArtifactError: work_dir or output.folder is a URL of a protocol that is not known, or not installed.
     """
     _check_settings(config)
     model = resolve_model(config.embed.model, config.embed.revision)
@@ -56,9 +57,21 @@ def make_plan(config: Pipeline) -> Plan:
         }
     )
     _check_data(resolved, source)
+    _check_reach(resolved)
     layout = Layout(str(resolved.work_dir))
     sources = {role: reference_source(layout.reference(role), role, r) for role, r in references.items()}
-    return Plan(resolved, {"input": source, **sources}, references, model.digest)
+    width = _width(model)
+    return Plan(resolved, {"input": source, **sources}, references, model.digest, *([width] if width else []))
+
+
+def _width(model: ResolvedModel) -> int | None:
+    """Dimension of the model's vectors, where its config is at hand."""
+    file = Path(model.path_or_id) / "config.json"
+    if not file.is_file():
+        return None
+    config = json.loads(file.read_text())
+    width = config.get("text_config", config).get("hidden_size")
+    return width if isinstance(width, int) and width > 0 else None
 
 
 def _check_settings(config: Pipeline) -> None:
@@ -83,6 +96,33 @@ def _check_settings(config: Pipeline) -> None:
     folder, work = _absolute(str(config.output.folder)), _absolute(str(config.work_dir))
     if folder == work or folder.startswith(f"{work}/") or work.startswith(f"{folder}/"):
         raise ConfigError("output.folder and work_dir apart from each other", f"{folder} and {work}", "Move one.")
+
+
+def _check_reach(config: Pipeline) -> None:
+    """HF Jobs run on other machines, and write a file for every part, which for a repository is a commit each."""
+    if config.executor.kind != "jobs":
+        return
+    work, model = str(config.work_dir), config.embed.model
+    files = [str(file) for file in config.input.files or ()]
+    places = {"work_dir": [work], "output.folder": [str(config.output.folder)], "input.files": files}
+    # A model that is a folder has been resolved to its path from the root.
+    here = [name for name, urls in places.items() if any(map(_is_local, urls))]
+    if here := [*here, *(["embed.model"] if model.startswith("/") else [])]:
+        raise ConfigError(
+            "URLs that HF Jobs can reach, as hf://buckets/me/run or s3://bucket/run",
+            f"local paths in {', '.join(here)}",
+            "Put them on shared storage; a dataset or model may be a Hub id.",
+        )
+    if work.startswith("hf://") and not work.startswith("hf://buckets/"):
+        raise ConfigError(
+            "a work_dir for HF Jobs on hf://buckets/ or s3://",
+            work,
+            "A repository takes a commit for every file, and not many in an hour; make a bucket.",
+        )
+
+
+def _is_local(url: str) -> bool:
+    return isinstance(reached(url)[0], LocalFileSystem)
 
 
 def _check_data(config: Pipeline, source: Source) -> None:
@@ -171,5 +211,5 @@ def _model_name(model: ResolvedModel) -> str:
 
 def _absolute(path: str) -> str:
     """A local path from the root; any other URL as it is."""
-    fs, stripped = fsspec.url_to_fs(os.path.expanduser(path))
+    fs, stripped = reached(os.path.expanduser(path))
     return os.path.abspath(stripped) if isinstance(fs, LocalFileSystem) else path.rstrip("/")

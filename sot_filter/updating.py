@@ -24,7 +24,7 @@ from sot_filter.artifacts import (
     write_table,
 )
 from sot_filter.errors import ArtifactError, ConfigError
-from sot_filter.executors import rows_done, run_stages
+from sot_filter.executors import require_idle, rows_done, run_stages
 from sot_filter.plan import Plan, Stage, build_stages
 from sot_filter.references import reference_ids
 from sot_filter.report.change import SLICE, Run, compare
@@ -52,7 +52,7 @@ def update_references(
 
     Returns:
         Plain values: ``name``, ``changed``, and if so how many rows were ``embedded`` for each reference by this
-        launch, and all of `compare`.
+        launch, and all of `compare`. Where the executor only submits, ``submitted`` instead, until all is done.
 
     Raises:
         ArtifactError: there is no finished run that differs in its references only.
@@ -70,8 +70,11 @@ def update_references(
         )
     missing = _missing(plan)
     if not done:
+        stages = build_stages(plan)
+        require_idle(plan, stages)
         claim(plan, redo=True)
-        run_stages(plan, build_stages(plan), watch)
+        if (submission := run_stages(plan, stages, watch)) is not None:
+            return {**nothing, "submitted": submission}
     embedded = {role: sum(map(partial(_embedded, plan), urls)) for role, urls in missing.items()}
     change = compare(before, _run(plan), plan.sources["input"])
     for url in (plan.layout.before, plan.layout.before_references):

@@ -7,11 +7,10 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import numpy as np
-import pyarrow as pa
 
 from sot_filter.artifacts import find_manifest, read_inventory, read_json, read_table, require_manifest
 from sot_filter.errors import ArtifactError, SotFilterError
@@ -19,7 +18,12 @@ from sot_filter.plan import Plan, Stage, build_stages
 from sot_filter.rows import COLUMNS, EMPTY, INVALID
 from sot_filter.sources import STORAGES, SourceFile, Unreadable
 from sot_filter.steps.publish import Columns
-from sot_filter.steps.select import columns_read, read_canaries, selection
+from sot_filter.steps.select import Scores, columns_read, read_canaries
+from sot_filter.steps.selecting import selection
+from sot_filter.steps.stability import RESEEDED, replicate_columns
+
+if TYPE_CHECKING:
+    from sot_filter.steps.scoring import Scorer
 
 #: Recomputed values may differ from stored ones by the rounding of a float32 matrix product: of a potential in cost
 #: units, of a learned direction in nats. A score in nats may by the larger of the two.
@@ -83,19 +87,18 @@ def _artifacts(stages: dict[str, Stage]) -> Check:
 
 def _scores(plan: Plan) -> Iterator[Check]:
     """Score every row again from its embedding and the stored potentials."""
-    from sot_filter.steps.scoring import scored_table
+    from sot_filter.steps.scoring import Scorer
     from sot_filter.steps.slicing import add_slices
-    from sot_filter.steps.solution import read_solution
 
     layout, keys = plan.layout, plan.keys
-    solution = read_solution(layout.solution, keys["solve"])
-    duplicates = read_table(layout.duplicates, keys["solve"])
-    simple = require_manifest(layout.solution, keys["solve"]).facts["simple"]["score"]
-    furthest, rows, otherwise, source = 0.0, 0, 0, plan.sources["input"]
+    scorer = Scorer.read(layout, keys["solve"])
+    solution, source = scorer.solution, plan.sources["input"]
+    furthest, rows, otherwise = 0.0, 0, 0
     for part in source.parts(plan.part_rows):
         stored = read_table(layout.scores(part), keys["weigh"])
         embedded = read_table(layout.embeddings("input", source, part), keys["embed"])
-        again = scored_table(solution, simple, embedded, duplicates)
+        cells = read_table(layout.cells(part), keys["assign"]) if plan.sampled else None
+        again = scorer.score(scorer.place(embedded, cells))
         again = add_slices(again, embedded, source, part, plan.config.input.slices)
         rows += len(stored)
         # A share of mass moves by what a cost moves in units of epsilon.
@@ -103,6 +106,7 @@ def _scores(plan: Plan) -> Iterator[Check]:
         units = {
             **dict.fromkeys(("score", "own"), nats),
             **dict.fromkeys(("learned", "pull", "push", "coverage", "surprise"), 1.0),
+            **_stability_units(scorer),
         }
         for name, unit in {**units, "harmful_cluster_share": solution.epsilon}.items():
             gap = np.abs(stored[name].to_numpy() - again[name].to_numpy()) * unit
@@ -123,14 +127,25 @@ def _scores(plan: Plan) -> Iterator[Check]:
     yield Check("languages, slices and unknown rows follow from those", not otherwise, f"{otherwise:,} differ")
 
 
+def _stability_units(scorer: "Scorer") -> dict[str, float]:
+    """What a nat of each column of `stability_columns` counts: the τ of its own calibration, one at most."""
+    replicates, reseeded = scorer.solution.replicates, scorer.reseeded
+    if replicates is None or reseeded is None or reseeded.coupled is None:
+        return {}
+    own = [min(1 / slope, 1.0) for slope in replicates.slopes.tolist()]
+    names = replicate_columns(len(own))
+    ends = dict.fromkeys(("score_low", "score_high"), min(own))
+    return {**ends, **dict(zip(names, own, strict=True)), RESEEDED: min(reseeded.coupled.tau, 1.0)}
+
+
 def _selection(plan: Plan) -> Iterator[Check]:
     layout, keys, source = plan.layout, plan.keys, plan.sources["input"]
-    parts, columns = source.parts(plan.part_rows), columns_read(plan.selection)
-    table = pa.concat_tables(read_table(layout.scores(part), keys["weigh"], columns) for part in parts)
+    scores = Scores(layout, source, plan.part_rows, keys["weigh"], columns_read(plan.selection))
     facts = require_manifest(layout.selection, keys["select"]).facts
     solve = require_manifest(layout.solution, keys["solve"]).facts
     canaries = read_canaries(layout, keys["solve"], solve)
-    again = selection(table, source, solve, plan.selection, canaries)
+    repeats = read_table(layout.duplicates, keys["solve"], ["rows"])["rows"]
+    again = selection(scores, source, solve, plan.selection, canaries, repeats)
     same = json.loads(json.dumps(again)) == facts
     yield Check("the cut follows from the scores", same, f"cut {again['cut']:+.4f}, {again['kept']:,} rows kept")
 

@@ -1,14 +1,28 @@
 """Taking the folders of a run: the work folder and the output folder belong to one plan, and say so."""
 
+import uuid
+from pathlib import Path
 from typing import Any
 
-import fsspec
 import yaml
+from fsspec.implementations.local import LocalFileSystem
 
-from sot_filter.artifacts import read_json, remove, write_bytes, write_inventory, write_json
+from sot_filter.artifacts import (
+    finished,
+    reached,
+    reaching,
+    read_json,
+    remove,
+    version_difference,
+    versions,
+    write_bytes,
+    write_inventory,
+    write_json,
+)
+from sot_filter.artifacts.files import write_error
 from sot_filter.config import dump_yaml
 from sot_filter.errors import ArtifactError
-from sot_filter.plan import Plan
+from sot_filter.plan import Plan, build_stages
 from sot_filter.references import encode_reference
 
 #: The hidden file by which an output folder is known as ours, so that nothing else is ever overwritten.
@@ -22,8 +36,13 @@ def claim(plan: Plan, redo: bool = False) -> None:
         plan: the run.
         redo: whether a work folder of a changed plan is taken over: stages that the change touches are done again.
 
+    A finished stage counts as such whatever versions made it: its key says that its artifacts mean the same, and an
+    upgrade must not take anybody's scores away. A run that is not finished is not continued by other versions unasked;
+    with ``redo`` its finished stages are kept, and a stage that has begun is done anew, lest two versions share it.
+
     Raises:
-        ArtifactError: a folder holds something else, or another run without ``redo``.
+        ArtifactError: a folder cannot be reached or written, or holds something else; or, without ``redo``, another
+            run, or an unfinished one of other versions.
     """
     layout, folder = plan.layout, str(plan.config.output.folder)
     known, mark = _ours(layout.plan, "keys"), _ours(f"{folder}/{_MARK}", "work_dir")
@@ -35,6 +54,15 @@ def claim(plan: Plan, redo: bool = False) -> None:
             f"another one, with {_difference(known['config'], _plain(plan))}",
             "Choose another work_dir, or pass --redo to do again only what the change touches.",
         )
+    made_by = known.get("versions") if known is not None else None
+    upgraded = known is not None and made_by != versions()
+    begun, unfinished = _progress(plan) if upgraded else ([], [])
+    if known is not None and known["keys"] == plan.keys and unfinished and not redo:
+        raise ArtifactError(
+            f"the versions that began the run in work_dir {layout.root} ({', '.join(unfinished)} not finished)",
+            version_difference(made_by, versions()),
+            "Install those again, or pass --redo to go on with these: finished stages are kept, the others done anew.",
+        )
     if mark is None and _holds_files(folder):
         raise ArtifactError(
             f"a new or empty output folder at {folder}", "other files", "Choose another output.folder."
@@ -45,19 +73,62 @@ def claim(plan: Plan, redo: bool = False) -> None:
             f"one of the run in {mark['work_dir']}",
             "Choose another output.folder, or remove this one.",
         )
+    _open(layout.root, folder)
     if known is not None and known["keys"] != plan.keys:
         # The summary says that an output is whole; it goes first, and comes back last.
         remove(f"{folder}/summary.json")
         for stage in plan.keys:
             if known["keys"].get(stage) != plan.keys[stage]:
                 _empty(f"{layout.root}/{stage}")
+    for started in begun:
+        _empty(started)
     # By the plan a folder is known as ours, so it comes first; a launch that was killed here writes the rest again.
-    write_json(layout.plan, {"keys": plan.keys, "config": _plain(plan)})
+    write_json(layout.plan, {"keys": plan.keys, "versions": versions(), "config": _plain(plan)})
     for role, reference in plan.references.items():
         write_bytes(layout.reference(role), encode_reference(reference))
     write_inventory(layout.inventory, plan.sources)
     write_json(f"{folder}/{_MARK}", {"work_dir": layout.root})
     write_bytes(f"{folder}/pipeline.yaml", dump_yaml(plan.config).encode())
+
+
+def _progress(plan: Plan) -> tuple[list[str], list[str]]:
+    """Folders that stages have begun but not finished, and stages that are not finished though some work is done."""
+    begun, unfinished, any_done = [], [], False
+    for stage in build_stages(plan):
+        folders = [f"{plan.layout.root}/{stage.name}"]
+        if stage.name == "embed":
+            # A new reference leaves the rows' embeddings finished.
+            folders = [plan.layout.embedded(role, source) for role, source in plan.sources.items()]
+        whole = True
+        for folder in folders:
+            urls = [url for url, _ in stage.artifacts if url.startswith(f"{folder}/")]
+            done = len(finished(urls, stage.key))
+            begun += [folder] if 0 < done < len(urls) else []
+            any_done, whole = any_done or done > 0, whole and done == len(urls)
+        unfinished += [] if whole else [stage.name]
+    return begun, unfinished if any_done else []
+
+
+def _open(work_dir: str, folder: str) -> None:
+    """Create both folders and find that they can be written, before anything is; work_dir is for its owner alone."""
+    made: list[Path] = []
+    try:
+        for url, mode in ((work_dir, 0o700), (folder, 0o777)):
+            fs, path = reached(url)
+            if isinstance(fs, LocalFileSystem) and not Path(path).exists():
+                try:
+                    Path(path).parent.mkdir(parents=True, exist_ok=True)
+                    Path(path).mkdir(mode)
+                except OSError as error:
+                    raise write_error(error, url) from None
+                made.append(Path(path))
+            probe = f"{url}/.probe.{uuid.uuid4().hex}.part"
+            write_bytes(probe, b"")
+            remove(probe)
+    except ArtifactError:
+        for empty in made:
+            empty.rmdir()
+        raise
 
 
 def _ours(url: str, key: str) -> Any:
@@ -91,9 +162,10 @@ def _holds_files(folder: str) -> bool:
 
 
 def _files(folder: str) -> list[str]:
-    fs, path = fsspec.url_to_fs(folder)
+    fs, path = reached(folder)
     # Files are written beside their place on local disks only, see `write_atomic`.
-    return [fs.unstrip_protocol(file) for file in fs.find(path)]
+    with reaching(fs, folder):
+        return [fs.unstrip_protocol(file) for file in fs.find(path)]
 
 
 def _half_written(path: str) -> bool:
@@ -102,9 +174,10 @@ def _half_written(path: str) -> bool:
 
 
 def _empty(folder: str) -> None:
-    fs, path = fsspec.url_to_fs(folder)
-    if fs.exists(path):
-        fs.rm(path, recursive=True)
+    fs, path = reached(folder)
+    with reaching(fs, folder):
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

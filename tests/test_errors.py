@@ -30,6 +30,7 @@ def test_exit_codes_tell_usage_from_failure_from_network() -> None:
         "ModelError": 2,
         "ArtifactError": 2,
         "HubError": 5,
+        "ExecutorError": 6,
     }
 
 

@@ -17,6 +17,8 @@ FLOORS: Final = (
     ("steps",),
     (
         "config",
+        "costs",
+        "pinned",
         "plan",
         "planning",
         "workspace",

@@ -209,7 +209,7 @@ def test_raw_text_stays_raw_text(make_card: MakeCard, tmp_path: Path) -> None:
     reference = load_reference(make_card([{"text": "Once upon a time."}]))
     (line,) = encode_reference(reference).splitlines()
     assert json.loads(line)["messages"] == [{"role": "text", "content": "Once upon a time."}]
-    (tmp_path / "r.jsonl").write_bytes(line)
+    (tmp_path / "r.jsonl").write_bytes(line + b"\n")
     source = reference_source(str(tmp_path / "r.jsonl"), "safe", reference)
     (row,) = source.read(source.files[0])
     assert row == reference.conversations[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sot_filter.artifacts import Manifest, announce, find_manifest, read_inventory
+from sot_filter.artifacts import Manifest, announce, find_manifest, read_inventory, versions
 from sot_filter.errors import ArtifactError
 from sot_filter.plan import Plan, build_stages
 from sot_filter.workspace import claim
@@ -152,6 +152,104 @@ def test_the_output_of_another_run_is_refused_even_to_redo(toy: Toy) -> None:
         with pytest.raises(ArtifactError, match=rf"of this run at {toy.folder}/out; got one of the run in .*/work\. "):
             claim(toy.plan("work_dir=work2"), redo)
     assert contents(toy.folder) == before
+
+
+def launched_by(plan: Plan, **changed: str) -> None:
+    """Let the plan in the work folder be of other versions."""
+    path = Path(plan.layout.plan)
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, "versions": {**facts["versions"], **changed}}))
+
+
+def leave_open(plan: Plan, *stages: str, but: int = 0) -> None:
+    """Take the last artifacts of finished stages away, all but some."""
+    for stage in build_stages(plan):
+        if stage.name in stages:
+            for url, _ in stage.artifacts[but:]:
+                Path(f"{url}.json").unlink()
+
+
+def recorded(plan: Plan) -> object:
+    return json.loads(Path(plan.layout.plan).read_text())["versions"]
+
+
+def test_an_unfinished_run_is_not_continued_by_other_versions_unasked(toy: Toy) -> None:
+    plan = toy.plan()
+    claim(plan)
+    finish(plan)
+    leave_open(plan, "publish", "report")
+    launched_by(plan, torch="2.0.0", code="old")
+    before = contents(toy.folder)
+    difference = rf"code {versions()['code']}, not old; torch {versions()['torch']}, not 2\.0\.0"
+    with pytest.raises(ArtifactError, match=rf"\(publish, report not finished\); got {difference}\. .*--redo"):
+        claim(plan)
+    assert contents(toy.folder) == before
+
+
+def test_redo_goes_on_with_other_versions_and_no_stage_is_half_of_each(toy: Toy) -> None:
+    plan = toy.plan()
+    claim(plan)
+    finish(plan)
+    leave_open(plan, "embed", but=2)
+    leave_open(plan, "publish", "report")
+    launched_by(plan, code="old")
+    whole = [s for s in finished(plan) if s != "embed"]
+    claim(plan, redo=True)
+    assert finished(plan) == whole
+    (embed,) = [s for s in build_stages(plan) if s.name == "embed"]
+    rows, safe, _ = (find_manifest(url, embed.key) for url, _ in embed.artifacts)
+    assert rows is not None
+    assert safe is not None, "what another reference lacks takes nothing from the rows or from this one"
+    assert recorded(plan) == versions()
+    claim(plan)
+
+
+def test_a_stage_that_had_begun_is_done_anew(toy: Toy) -> None:
+    (toy.folder / "rows").mkdir()
+    for name in "ab":
+        (toy.folder / "rows" / f"{name}.jsonl").write_text((toy.folder / "rows.jsonl").read_text())
+    plan = toy.plan("input.files=rows")
+    claim(plan)
+    finish(plan)
+    leave_open(plan, "weigh", but=1)
+    launched_by(plan, code="old")
+    claim(plan, redo=True)
+    assert "embed" in finished(plan)
+    assert not list((toy.folder / "work" / "weigh").rglob("*.json"))
+
+
+@pytest.mark.parametrize("settings", [[], ["select.retention=0.5"]])
+def test_after_an_upgrade_a_finished_run_is_still_of_use(toy: Toy, settings: list[str]) -> None:
+    plan = toy.plan()
+    claim(plan)
+    finish(plan)
+    launched_by(plan, **{"sot-filter": "0.0.1", "code": "old"})
+    claim(toy.plan(*settings), redo=bool(settings))
+    assert {"embed", "solve", "weigh"} <= set(finished(plan))
+
+
+def test_a_run_that_has_done_nothing_is_taken_by_any_version(toy: Toy) -> None:
+    claim(toy.plan())
+    launched_by(toy.plan(), code="old")
+    claim(toy.plan())
+    assert recorded(toy.plan()) == versions()
+
+
+def test_a_work_dir_that_is_created_is_private(toy: Toy) -> None:
+    (toy.folder / "mine").mkdir(mode=0o750)
+    for work, mode in (("runs/deep/work", 0o700), ("mine", 0o750)):
+        claim(toy.plan(f"work_dir={work}", f"output.folder=out-{work[0]}"))
+        assert (toy.folder / work).stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("place", ["/proc/none/run", "/dev/null/run", "file/run", "ftp://127.0.0.1:9/run"])
+@pytest.mark.parametrize("setting", ["work_dir", "output.folder"])
+def test_a_folder_that_cannot_be_had_stops_it_before_anything_is_written(toy: Toy, place: str, setting: str) -> None:
+    (toy.folder / "file").write_text("in the way")
+    before = sorted(toy.folder.rglob("*"))
+    with pytest.raises(ArtifactError, match=rf"{place}.*; got .+\. Check the path"):
+        claim(toy.plan(f"{setting}={place}"))
+    assert sorted(toy.folder.rglob("*")) == before
 
 
 def test_a_run_may_live_on_any_shared_filesystem(toy: Toy) -> None:

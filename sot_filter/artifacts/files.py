@@ -6,16 +6,53 @@ import json
 import os
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from sot_filter.errors import ArtifactError
+from sot_filter.errors import ArtifactError, SotFilterError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def reached(url: str) -> tuple[AbstractFileSystem, str]:
+    """The filesystem of a URL, and the path there. Raises `ArtifactError` when it cannot be had."""
+    try:
+        fs, path = fsspec.url_to_fs(url)
+    except Exception as error:
+        # Each protocol has its own client, and each client its own exceptions.
+        raise _unreachable(error, url) from None
+    return fs, path
+
+
+@contextmanager
+def reaching(fs: AbstractFileSystem, url: str) -> Iterator[None]:
+    """Say that a place did not answer as a place for files does. A missing file passes: it may well be missing.
+
+    Raises:
+        ArtifactError: no permission, no network, no credentials, a mount that is gone.
+    """
+    try:
+        yield
+    except (SotFilterError, FileNotFoundError):
+        raise
+    except Exception as error:
+        if isinstance(fs, LocalFileSystem) and not isinstance(error, OSError):
+            raise
+        raise _unreachable(error, url) from None
+
+
+def _unreachable(error: Exception, url: str) -> ArtifactError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    got = " ".join(f"{type(error).__name__}: {reason}".split())[:200].rstrip(". ")
+    return ArtifactError(
+        f"to reach {url}", got, "Check the path, its permissions, and for a URL its package, credentials and network."
+    )
 
 
 def write_atomic(url: str, write: Callable[[IO[bytes]], object]) -> tuple[str, int]:
@@ -31,7 +68,7 @@ def write_atomic(url: str, write: Callable[[IO[bytes]], object]) -> tuple[str, i
     Raises:
         ArtifactError: no room, or the place cannot be written. Nothing of the file is left then.
     """
-    fs, path = fsspec.url_to_fs(url)
+    fs, path = reached(url)
     local = isinstance(fs, LocalFileSystem)
     folder = Path(path).parent if local else Path(tempfile.gettempdir())
     beside = folder / f".{Path(path).name[:100]}.{uuid.uuid4().hex}.part"
@@ -48,8 +85,9 @@ def write_atomic(url: str, write: Callable[[IO[bytes]], object]) -> tuple[str, i
             if local:
                 beside.replace(path)
             else:
-                fs.makedirs(fs._parent(path), exist_ok=True)
-                fs.put_file(str(beside), path)
+                with reaching(fs, url):
+                    fs.makedirs(fs._parent(path), exist_ok=True)
+                    fs.put_file(str(beside), path)
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
@@ -90,10 +128,11 @@ def write_json(url: str, data: Any) -> None:
 
 
 def read_bytes(url: str) -> bytes | None:
-    """A file's content, or None where there is none."""
-    fs, path = fsspec.url_to_fs(url)
+    """A file's content, or None where there is none. Raises `ArtifactError` when the place cannot be reached."""
+    fs, path = reached(url)
     try:
-        return bytes(fs.cat_file(path))
+        with reaching(fs, url):
+            return bytes(fs.cat_file(path))
     except FileNotFoundError:
         return None
 
@@ -106,11 +145,17 @@ def read_json(url: str) -> Any:
     try:
         return json.loads(data)
     except ValueError:
-        raise ArtifactError(f"valid JSON in {url}", "something else", "Remove the file and run again.") from None
+        raise not_json(url) from None
+
+
+def not_json(url: str) -> ArtifactError:
+    """What broken JSON at ``url`` means to a user."""
+    return ArtifactError(f"valid JSON in {url}", "something else", "Remove the file and run again.")
 
 
 def remove(url: str) -> None:
-    """Remove a file, if it is there."""
-    fs, path = fsspec.url_to_fs(url)
-    if fs.exists(path):
-        fs.rm_file(path)
+    """Remove a file, if it is there. Raises `ArtifactError` when the place cannot be reached."""
+    fs, path = reached(url)
+    with reaching(fs, url):
+        if fs.exists(path):
+            fs.rm_file(path)

@@ -1,13 +1,15 @@
 """The inventory: which source plays which role in a run, pinned, in one file that every worker reads."""
 
+import dataclasses
+
 from sot_filter.artifacts.files import read_json, write_json
 from sot_filter.errors import ArtifactError
 from sot_filter.sources import Source
 
 
 def write_inventory(url: str, sources: dict[str, Source]) -> None:
-    """Write the sources by role (``input``, ``safe``, ``harmful``)."""
-    write_json(url, {role: source.to_json() for role, source in sources.items()})
+    """Write the sources by role (``input``, ``safe``, ``harmful``), with what tells that a file is replaced."""
+    write_json(url, {role: dataclasses.asdict(source) for role, source in sources.items()})
 
 
 def read_inventory(url: str) -> dict[str, Source]:

@@ -33,10 +33,42 @@ class Layout:
         """Embeddings of a part."""
         return f"{self.embedded(role, source)}/{part.name}.arrow"
 
+    def sample(self, part: Part) -> str:
+        """Rows of a part that are in the sample, in mode centroid."""
+        return f"{self.root}/sample/{part.name}.arrow"
+
+    @property
+    def choice(self) -> str:
+        """Settings and geometry, chosen before the rows are clustered."""
+        return f"{self.root}/cluster/choice.safetensors"
+
+    @property
+    def sampled(self) -> str:
+        """The whole sample, sorted by centroid."""
+        return f"{self.root}/cluster/sample.arrow"
+
+    @property
+    def centroids(self) -> str:
+        """Unit centroids of the sample."""
+        return f"{self.root}/cluster/centroids.arrow"
+
+    def cells(self, part: Part) -> str:
+        """The centroids nearest to each row of a part."""
+        return f"{self.root}/assign/{part.name}.arrow"
+
+    def sums(self, part: Part) -> str:
+        """Mass and sum of a part's rows by centroid."""
+        return f"{self.root}/assign/{part.name}.sums.arrow"
+
     @property
     def solution(self) -> str:
         """Dual potentials, geometry and reference points."""
         return f"{self.root}/solve/solution.safetensors"
+
+    @property
+    def reseeded(self) -> str:
+        """The same, of a solve whose folds another seed drew."""
+        return f"{self.root}/solve/reseeded.safetensors"
 
     @property
     def duplicates(self) -> str:
@@ -47,11 +79,6 @@ class Layout:
     def map(self) -> str:
         """Where the references' rows are drawn."""
         return f"{self.root}/solve/map.arrow"
-
-    @property
-    def stability(self) -> str:
-        """Scores of every text with other reference rows and other folds."""
-        return f"{self.root}/solve/stability.arrow"
 
     def scores(self, part: Part) -> str:
         """Scores of a part."""
@@ -80,6 +107,11 @@ class Layout:
     def before_references(self) -> str:
         """The rows of the references that are being replaced."""
         return f"{self.root}/update/references.arrow"
+
+    @property
+    def jobs(self) -> str:
+        """What was submitted to a scheduler last."""
+        return f"{self.root}/jobs.json"
 
     def logs(self, stage: str) -> str:
         """The executor's logs of a stage."""

@@ -4,9 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-import fsspec
-
-from sot_filter.artifacts.files import read_json, write_json
+from sot_filter.artifacts.files import reached, reaching, read_json, write_json
 from sot_filter.errors import ArtifactError
 
 
@@ -42,9 +40,10 @@ def find_manifest(url: str, key: str) -> Manifest | None:
     manifest = Manifest(**data)
     if not manifest.digest:
         return manifest
-    fs, path = fsspec.url_to_fs(url)
+    fs, path = reached(url)
     try:
-        size = fs.size(path)
+        with reaching(fs, url):
+            size = fs.size(path)
     except FileNotFoundError:
         return None
     return manifest if size == manifest.bytes else None

@@ -9,7 +9,7 @@ from sot_filter.artifacts import read_table
 from sot_filter.auditing.sides import Side, audit_sides
 from sot_filter.plan import Plan
 from sot_filter.steps.embed import EMBEDDED
-from sot_filter.steps.solving import Embedded
+from sot_filter.steps.embedded import Embedded
 from sot_filter.weighting.slices import length_bucket
 
 

@@ -1,5 +1,6 @@
 """The command line. Commands import what they need when they run, so that help answers at once."""
 
+import os
 import sys
 
 from sot_filter.cli.commands import cli
@@ -8,6 +9,8 @@ from sot_filter.errors import SotFilterError
 
 def main() -> None:
     """Run the command line; errors a user can cause are printed without a traceback."""
+    # Or logs of failed tasks would show the values of variables, which hold rows.
+    os.environ.setdefault("LOGURU_DIAGNOSE", "NO")
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except SotFilterError as error:

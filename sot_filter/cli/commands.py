@@ -8,13 +8,10 @@ from typing import Any
 import click
 
 from sot_filter import __version__
+from sot_filter.cli import options
+from sot_filter.cli.jobs import cancel, leave, status
 from sot_filter.cli.refs import refs
 
-_pipeline = click.argument("pipeline", type=click.Path())
-_settings = click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting, as in --set solve.epsilon=0.1."
-)
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout.")
 _redo = click.option("--redo", is_flag=True, help="Settings have changed: do again the stages the change touches.")
 
 
@@ -29,39 +26,47 @@ def cli() -> None:
 
 
 @cli.command()
-@_pipeline
-@_settings
+@options.pipeline
+@options.settings
+@options.profile
 @_redo
-@_as_json
-def run(pipeline: str, settings: tuple[str, ...], redo: bool, as_json: bool) -> None:
-    """Filter a dataset: all stages, continuing where an earlier launch ended."""
+@options.as_json
+def run(pipeline: str, settings: tuple[str, ...], profile: str | None, redo: bool, as_json: bool) -> None:
+    """Filter a dataset: all stages, continuing where an earlier launch ended.
+
+    On a cluster the stages are submitted, and the exit code is 10 until the same command finds all of them done.
+    """
     from sot_filter.cli.progress import follow
     from sot_filter.config import load_pipeline
-    from sot_filter.executors import run_stages
+    from sot_filter.executors import active_submission, run_stages
     from sot_filter.plan import build_stages
     from sot_filter.planning import make_plan
     from sot_filter.workspace import claim
 
-    plan = make_plan(load_pipeline(pipeline, settings))
+    plan = make_plan(load_pipeline(pipeline, settings, profile))
+    stages = build_stages(plan)
+    if (standing := active_submission(plan, stages)) is not None:
+        leave(standing, pipeline, as_json, new=False)
     claim(plan, redo)
-    run_stages(plan, build_stages(plan), follow)
+    if (submission := run_stages(plan, stages, follow)) is not None:
+        leave(submission, pipeline, as_json)
     _show_result(plan, as_json)
 
 
 @cli.command()
-@_pipeline
-@_settings
+@options.pipeline
+@options.settings
 @click.option("--retention", type=float, help="Keep this share of the rows.")
 @click.option("--top-k", type=int, help="Keep this many rows.")
 @click.option("--threshold", type=float, help="Keep rows that score at least this.")
 @click.option("--auto", is_flag=True, default=None, help="Drop as many rows as seem harmful.")
-@_as_json
+@options.as_json
 def select(pipeline: str, settings: tuple[str, ...], as_json: bool, **rules: Any) -> None:
     """Cut elsewhere: write the columns of a finished run again, from its stored scores."""
     from sot_filter.cli.progress import follow
     from sot_filter.config import load_pipeline
     from sot_filter.errors import ArtifactError, ConfigError
-    from sot_filter.executors import rows_done, run_stages
+    from sot_filter.executors import require_idle, rows_done, run_stages
     from sot_filter.plan import build_stages
     from sot_filter.planning import make_plan
     from sot_filter.workspace import claim
@@ -76,16 +81,19 @@ def select(pipeline: str, settings: tuple[str, ...], as_json: bool, **rules: Any
     stages = build_stages(plan)
     if any(rows_done(stage) < stage.rows for stage in stages if stage.name in ("embed", "solve", "weigh")):
         raise ArtifactError("scores of this run", "none, or not all", f"Run `sot-filter run {pipeline}` first.")
+    require_idle(plan, stages)
     claim(plan, redo=True)
-    run_stages(plan, stages, follow)
+    if (submission := run_stages(plan, stages, follow)) is not None:
+        leave(submission, pipeline, as_json)
     _show_result(plan, as_json)
 
 
 @cli.command()
-@_pipeline
-@_settings
-@_as_json
-def plan(pipeline: str, settings: tuple[str, ...], as_json: bool) -> None:
+@options.pipeline
+@options.settings
+@options.profile
+@options.as_json
+def plan(pipeline: str, settings: tuple[str, ...], profile: str | None, as_json: bool) -> None:
     """Show the stages, their rows and files, what they will cost, and what is done."""
     from sot_filter.cli.tables import plan_table
     from sot_filter.config import load_pipeline
@@ -93,35 +101,20 @@ def plan(pipeline: str, settings: tuple[str, ...], as_json: bool) -> None:
     from sot_filter.plan import build_stages
     from sot_filter.planning import make_plan
 
-    made = make_plan(load_pipeline(pipeline, settings))
+    made = make_plan(load_pipeline(pipeline, settings, profile))
     _show(estimate(made, build_stages(made)), as_json, plan_table)
 
 
 @cli.command()
-@_pipeline
-@_settings
-@_as_json
-def status(pipeline: str, settings: tuple[str, ...], as_json: bool) -> None:
-    """Show how far each stage is."""
-    from sot_filter.cli.tables import status_table
-    from sot_filter.config import load_pipeline
-    from sot_filter.executors import rows_done
-    from sot_filter.plan import build_stages
-    from sot_filter.planning import make_plan
-
-    stages = build_stages(make_plan(load_pipeline(pipeline, settings)))
-    _show([{"stage": s.name, "rows": s.rows, "done": rows_done(s)} for s in stages], as_json, status_table)
-
-
-@cli.command()
-@_pipeline
-@_settings
-def validate(pipeline: str, settings: tuple[str, ...]) -> None:
+@options.pipeline
+@options.settings
+@options.profile
+def validate(pipeline: str, settings: tuple[str, ...], profile: str | None) -> None:
     """Check a pipeline file and everything it names; exit code 0 means it would start."""
     from sot_filter.config import load_pipeline
     from sot_filter.planning import make_plan
 
-    made = make_plan(load_pipeline(pipeline, settings))
+    made = make_plan(load_pipeline(pipeline, settings, profile))
     source = made.sources["input"]
     fields = ", ".join(f"{field} from {column}" for field, column in source.columns.items())
     click.echo(f"{pipeline} is valid: {source.rows:,} rows in {len(source.files)} files, {source.format} ({fields}),")
@@ -131,10 +124,10 @@ def validate(pipeline: str, settings: tuple[str, ...]) -> None:
 
 
 @cli.command()
-@_pipeline
-@_settings
+@options.pipeline
+@options.settings
 @click.option("--rows", default=3, show_default=True, help="How many rows to show.")
-@_as_json
+@options.as_json
 def inspect(pipeline: str, settings: tuple[str, ...], rows: int, as_json: bool) -> None:
     """Show rows exactly as they will be embedded, with token counts and what is cut off."""
     from sot_filter.cli.tables import inspection
@@ -146,9 +139,9 @@ def inspect(pipeline: str, settings: tuple[str, ...], rows: int, as_json: bool) 
 
 
 @cli.command()
-@_pipeline
-@_settings
-@_as_json
+@options.pipeline
+@options.settings
+@options.as_json
 def verify(pipeline: str, settings: tuple[str, ...], as_json: bool) -> None:
     """Recompute what a finished run claims: digests, counts, scores, cut, weights, every output column."""
     from sot_filter.cli.tables import verification
@@ -163,11 +156,11 @@ def verify(pipeline: str, settings: tuple[str, ...], as_json: bool) -> None:
 
 
 @cli.command()
-@_pipeline
+@options.pipeline
 @click.argument("row_id")
-@_settings
+@options.settings
 @click.option("--text", is_flag=True, help="Show texts: of the row, and of the reference rows that are named.")
-@_as_json
+@options.as_json
 def explain(pipeline: str, row_id: str, settings: tuple[str, ...], text: bool, as_json: bool) -> None:
     """Tell why a row of a finished run was kept or dropped, and what would have changed it."""
     from sot_filter.cli.explained import explanation
@@ -179,10 +172,10 @@ def explain(pipeline: str, row_id: str, settings: tuple[str, ...], text: bool, a
 
 
 @cli.command()
-@_pipeline
-@_settings
+@options.pipeline
+@options.settings
 @click.option("--scores", help="Baselines to compare with, as in knn,length; by default all.")
-@_as_json
+@options.as_json
 def compare(pipeline: str, settings: tuple[str, ...], scores: str | None, as_json: bool) -> None:
     """Score the rows of a run by what people would use instead, and tell how well, or how alike, all rank them."""
     from sot_filter.cli.tables import comparison
@@ -194,6 +187,8 @@ def compare(pipeline: str, settings: tuple[str, ...], scores: str | None, as_jso
     _show(compare_run(make_plan(load_pipeline(pipeline, settings)), names), as_json, comparison)
 
 
+cli.add_command(status)
+cli.add_command(cancel)
 cli.add_command(refs)
 
 

@@ -10,6 +10,8 @@ from sot_filter.executors import rows_done
 from sot_filter.plan import Stage
 
 _LOOK_EVERY = 0.5
+#: With thousands of parts a look takes a while, and one of the workers may be this process.
+_LOOK_AT_MOST = 0.05
 _SAY_EVERY = 10.0
 
 
@@ -39,9 +41,11 @@ def _bar(stage: Stage, before: int, started: float, ended: threading.Event, stre
     columns = (TextColumn(f"{stage.name:8}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(file=stream)) as progress:  # type: ignore[arg-type]
         task = progress.add_task(stage.name, total=stage.rows, completed=before, rate="")
+        pause = _LOOK_EVERY
         while True:
-            over = ended.wait(_LOOK_EVERY)
+            over, looked = ended.wait(pause), time.monotonic()
             done = rows_done(stage)
+            pause = max(_LOOK_EVERY, (time.monotonic() - looked) / _LOOK_AT_MOST)
             progress.update(task, completed=done, rate=_rate(done - before, started))
             if over:
                 return

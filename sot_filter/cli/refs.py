@@ -5,6 +5,8 @@ import sys
 
 import click
 
+from sot_filter.cli.jobs import leave
+
 
 @click.group()
 def refs() -> None:
@@ -25,7 +27,7 @@ def audit(pipeline: str, settings: tuple[str, ...], as_json: bool, strict: bool)
     from sot_filter.cli.audit_tables import audit_table
     from sot_filter.cli.progress import follow
     from sot_filter.config import load_pipeline
-    from sot_filter.executors import rows_done, run_stages
+    from sot_filter.executors import require_idle, rows_done, run_stages
     from sot_filter.plan import build_stages
     from sot_filter.planning import make_plan
     from sot_filter.workspace import claim
@@ -33,8 +35,10 @@ def audit(pipeline: str, settings: tuple[str, ...], as_json: bool, strict: bool)
     plan = make_plan(load_pipeline(pipeline, settings))
     embed = [stage for stage in build_stages(plan) if stage.name == "embed"]
     if any(rows_done(stage) < stage.rows for stage in embed):
+        require_idle(plan, embed)
         claim(plan)
-        run_stages(plan, embed, follow)
+        if (submission := run_stages(plan, embed, follow)) is not None:
+            leave(submission, pipeline, as_json)
     found = audit_references(plan)
     if as_json:
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
@@ -67,6 +71,8 @@ def update(pipeline: str, settings: tuple[str, ...], fail_on: str | None, as_jso
     plan = make_plan(load_pipeline(pipeline, settings))
     most = None if fail_on is None else allowed(fail_on, plan.sources["input"].rows)
     change = update_references(plan, follow)
+    if "submitted" in change:
+        leave(change["submitted"], pipeline, as_json)
     if as_json:
         click.echo(json.dumps(change, indent=1, ensure_ascii=False))
     else:

@@ -113,13 +113,27 @@ def plan_table(stages: list[dict[str, Any]]) -> RenderableType:
 
 
 def status_table(stages: list[dict[str, Any]]) -> RenderableType:
-    """Rows done, stage by stage."""
+    """Rows done, stage by stage; of submitted jobs their states, the rate, the time left, and what failed."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("stage", "done", "rows", ""):
-        table.add_column(name, justify="left" if name == "stage" else "right")
+    for name in ("stage", "done", "rows", "", "jobs", "rate", "left"):
+        table.add_column(name, justify="left" if name in ("stage", "jobs") else "right")
+    failures = []
     for s in stages:
-        table.add_row(Text(s["stage"], "bold"), f"{s['done']:,}", f"{s['rows']:,}", f"{s['done'] / s['rows']:.0%}")
-    return table
+        jobs = ", ".join(f"{count:,} {state}" for state, count in s.get("jobs", {}).items())
+        rate, left = s.get("rows_per_second"), s.get("seconds_left")
+        table.add_row(
+            Text(s["stage"], "bold"),
+            f"{s['done']:,}",
+            f"{s['rows']:,}",
+            f"{s['done'] / s['rows']:.0%}",
+            jobs,
+            f"{rate:,.3g} rows/s" if rate else "",
+            "" if left is None else f"{left / 60:,.0f} min" if left >= 120 else f"{left:,.0f} s",
+        )
+        for failed in s.get("failed", ()):
+            failures.append(Text(f"{s['stage']}, rank {failed['rank']} ({failed['job']}): {failed['state']}", "red"))
+            failures.extend(Text(f"  {_printable(line)}", overflow="fold") for line in failed["lines"])
+    return Group(table, *failures)
 
 
 def inspection(rows: list[dict[str, Any]]) -> RenderableType:

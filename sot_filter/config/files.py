@@ -1,5 +1,6 @@
 """Reading pipeline files and reference cards from YAML, with errors that name the line or the nearest known key."""
 
+import copy
 import difflib
 import json
 import types
@@ -21,12 +22,13 @@ BUNDLED = (Path(__file__).parents[1] / "_bundled", Path(__file__).parents[2])
 M = TypeVar("M", bound=BaseModel)
 
 
-def load_pipeline(path: str, overrides: Iterable[str] = ()) -> Pipeline:
+def load_pipeline(path: str, overrides: Iterable[str] = (), profile: str | None = None) -> Pipeline:
     """Read a pipeline file.
 
     Args:
         path: the YAML file.
         overrides: settings as ``a.b=value``, the value written as in YAML.
+        profile: the one of `profiles` that takes the place of `executor`.
 
     Raises:
         ConfigError: no such file, broken YAML, an unknown key, or a value out of range.
@@ -35,6 +37,8 @@ def load_pipeline(path: str, overrides: Iterable[str] = ()) -> Pipeline:
     if data.get("select") == "auto":
         # So that an override of a part of it finds a section.
         data["select"] = {"auto": {}}
+    if profile is not None:
+        data["executor"] = _profile(data, profile, path)
     for override in overrides:
         _apply(data, override)
     config = _build(Pipeline, data, path)
@@ -114,6 +118,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
+def _profile(data: Mapping[str, Any], name: str, path: str) -> Any:
+    profiles = data.get("profiles")
+    if not isinstance(profiles, dict) or not profiles:
+        raise ConfigError(f"profiles in {path}", "none", f"Add one, as `profiles: {{{name}: {{kind: slurm}}}}`.")
+    if name not in profiles:
+        near = difflib.get_close_matches(name, map(str, profiles), 1, 0.5)
+        known = ", ".join(map(str, profiles))
+        do = f"Did you mean {near[0]}?" if near else "Name one of them."
+        raise ConfigError(f"one of the profiles {known}", f"--profile {name}", do)
+    return copy.deepcopy(profiles[name])
+
+
 def _apply(data: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
@@ -153,14 +169,26 @@ def _relevant(error: ValidationError) -> list[Any]:
 
 def _problem(model: type[BaseModel], error: Any) -> tuple[str, str, str]:
     location = [str(part) for part in error["loc"]]
-    owner, names = model, []
+    owner, names, branches, keyed = model, [], dict[str, type[BaseModel]](), False
     for part in location:
+        if keyed:
+            names.append(part)
+            keyed = False
+            continue
+        if part in branches:
+            owner, branches = branches[part], {}
+            continue
         field = owner.model_fields.get(part) if owner is not None else None
         if field is not None or part.isdecimal() or (part == location[-1] and part.isidentifier()):
             names.append(part)
-        if field is not None and (inner := _model_in(field.annotation)) is not None:
-            owner = inner
+        if field is not None and (inner := _models_in(field.annotation)):
+            owner, branches = inner[0], {_kind(one): one for one in inner}
+            keyed = typing.get_origin(field.annotation) is dict
     dotted = ".".join(names)
+    if error["type"] == "union_tag_invalid":
+        known, tag = error["ctx"]["expected_tags"].replace("'", ""), error["ctx"]["tag"]
+        near = difflib.get_close_matches(tag, known.split(", "), 1, 0.5)
+        return (f"{dotted}.kind: one of {known}", tag, f"Did you mean {near[0]}?" if near else "Correct it.")
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(location[-1], owner.model_fields, 1, 0.5)
         known = ", ".join(owner.model_fields)
@@ -168,6 +196,12 @@ def _problem(model: type[BaseModel], error: Any) -> tuple[str, str, str]:
             f"one of the keys {known}",
             f"unknown key {dotted}",
             f"Did you mean {near[0]}?" if near else "Remove it.",
+        )
+    if error["type"] == "union_tag_not_found":
+        return (
+            f"keys and values under {dotted}, as kind: slurm",
+            json.dumps(error["input"], default=str),
+            "Correct it.",
         )
     if error["type"] == "missing":
         return (f"a value for {dotted}", "none", f"Add {dotted}.")
@@ -180,9 +214,15 @@ def _problem(model: type[BaseModel], error: Any) -> tuple[str, str, str]:
     return (f"{dotted}: {message[0].lower()}{message[1:]}", f"{shown}", f"Correct {dotted}.")
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, tuple, typing.Annotated):
-        return next((m for a in typing.get_args(annotation) if (m := _model_in(a)) is not None), None)
-    return None
+        return [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, tuple, dict, typing.Annotated):
+        return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]
+    return []
+
+
+def _kind(model: type[BaseModel]) -> str:
+    """The name by which a branch of a union is told from the others, if it has one."""
+    field = model.model_fields.get("kind")
+    return str(typing.get_args(field.annotation)[0]) if field is not None else ""

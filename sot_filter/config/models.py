@@ -2,20 +2,13 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Scalar = str | int | float | bool
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+from sot_filter.config.base import Count, Fraction, Model, Positive, Scalar
+from sot_filter.config.executors import Executor, Local
+
 #: Strength of a reference's marginal constraint: a number, `inf` for balanced, or `auto`.
 Relaxation = Literal["auto"] | Annotated[float, Field(ge=0)]
-
-
-class Model(BaseModel):
-    """Base of the models here: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
 
 class Input(Model):
@@ -115,12 +108,14 @@ class Embed(Model):
 
 
 class Cluster(Model):
-    """Quantising the rows before the solve; read by the centroid mode only."""
+    """Modes centroid and minibatch: which rows stand for all of them in the solve, and where neighbours are found."""
 
+    sample: Count = 250_000
+    """Distinct texts that the solve sees, about; all of them where there are fewer."""
     centroids: Count = 4096
-    """Number of centroids."""
-    sample: Count = 1_000_000
-    """Rows that k-means is trained on."""
+    """Centroids at most; never more than one for 64 texts of the sample."""
+    probes: Count = 64
+    """Nearest centroids of a row among whose rows its neighbours are looked for; more find more of them."""
 
 
 class Paper(Model):
@@ -141,8 +136,9 @@ class Paper(Model):
 class Solve(Model):
     """The push-pull optimal transport problem and how it is solved."""
 
-    mode: Literal["auto", "coupled", "exact", "paper"] = "auto"
-    """`coupled`: neighbours share their fate; `exact`: rows alone; `paper`: the literal recipe; `auto`: coupled."""
+    mode: Literal["auto", "coupled", "centroid", "exact", "paper"] = "auto"
+    """`coupled`: neighbours share their fate; `centroid`: the same by a sample, for many rows; `exact`: rows alone;
+    `paper`: the literal recipe; `auto`: coupled, or centroid where that would take too long or too much memory."""
     push_strength: Literal["auto"] | Fraction = "auto"
     """Balance λ: 0 only pulls to the safe reference, 1 only pushes from the harmful one; `auto`: chosen held out."""
     epsilon: Literal["auto"] | Positive = "auto"
@@ -170,7 +166,9 @@ class Solve(Model):
     memory_gib: Positive = 2.0
     """Keep the kernel in memory up to this size; above it, tiles are recomputed, with the same result."""
     threads: Count | None = None
-    """CPU threads of the solve; by default torch's own choice."""
+    """CPU threads of a task of cluster, assign, solve and weigh; by default torch's own choice."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """Where rows are clustered, solved and weighed: `auto` (a GPU where a worker has one), `cpu`, `cuda`, `cuda:1`."""
     paper: Paper = Paper()
     """Settings of `mode: paper`."""
 
@@ -239,15 +237,6 @@ class Output(Model):
     """Hub repository to publish to."""
 
 
-class Executor(Model):
-    """What runs the stages."""
-
-    kind: Literal["local"] = "local"
-    """`local`: this machine."""
-    workers: Count = 1
-    """Tasks at a time; each embedding task holds a model of its own."""
-
-
 class Pipeline(Model):
     """A pipeline file: rows in, two references, a model, a solve, a selection, rows out."""
 
@@ -273,5 +262,7 @@ class Pipeline(Model):
     """Where the result goes; by default `out/<name>`."""
     work_dir: str | None = None
     """Folder or URL for what stages hand to each other, shared by all workers; by default `runs/<name>`."""
-    executor: Executor = Executor()
-    """What runs the stages."""
+    executor: Executor = Local()
+    """What runs the stages; by default this machine."""
+    profiles: dict[str, Executor] = {}
+    """Other executors by name; `--profile NAME` takes one of them instead of `executor`."""

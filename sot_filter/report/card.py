@@ -21,8 +21,9 @@ _MEANING = {
 
 
 #: What a score is, by the mode of the solve.
+_LOG_ODDS = "log-odds that the row is kept, in nats: 0 is undecided, higher = rather keep"
 _SCORE = {
-    "coupled": "log-odds that the row is kept, in nats: 0 is undecided, higher = rather keep",
+    **dict.fromkeys(("coupled", "centroid", "minibatch"), _LOG_ODDS),
     "exact": "how much nearer to the safe reference than to the harmful one, as a cost: higher = rather keep",
     "paper": "log of the weight over that of an average row: higher = rather keep",
 }

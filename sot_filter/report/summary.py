@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sot_filter.rows import EMPTY, INVALID
-from sot_filter.weighting import RESOLUTION, judge_slices, measure_quality
+from sot_filter.weighting import RESOLUTION, ExactSum, OrderedCounts, Quality, ScoreCounts, judge_slices
 
 #: Slices of a facet that are listed by name; the others are counted together.
 _NAMED_SLICES = 100
@@ -28,50 +29,109 @@ _SAME = 0.99
 
 
 class Tally:
-    """Counts over the new columns, fed table by table, so that memory does not grow with the rows' texts."""
+    """Counts over the new columns, fed part by part in passes over all rows: memory does not grow with the rows.
 
-    def __init__(self) -> None:
+    As long as it is `open`, a pass follows: `add` every part in row order, then `turn`.
+
+    Args:
+        rows: how many rows there are in all.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._first, self._position = True, 0
         self._status: Counter[str] = Counter()
-        self._kept = 0
-        self._scores: list[NDArray[np.float32]] = []
-        self._weights: list[NDArray[np.float32]] = []
-        self._keep: list[NDArray[np.bool_]] = []
-        self._judged: list[NDArray[np.bool_]] = []
+        self._judged = self._kept = 0
+        self._weights, self._squares = ExactSum(), ExactSum()
+        self._smallest, self._largest = np.inf, -np.inf
         self._slices: dict[str, Counter[tuple[str, bool]]] = {}
         self._unknown: Counter[bool] = Counter()
-        self._simple: list[NDArray[np.float32]] = []
+        self._simple, self._labelled = OrderedCounts(rows), OrderedCounts(rows)
+        self._simple_wanted = self._labels = False
+        self._harmful: Counter[tuple[bool, bool]] = Counter()
+        self._scores = ScoreCounts()
 
-    def add(self, columns: pa.Table, scored: pa.Table) -> None:
-        """Take in the new columns of some rows, and what the weigh stage knows of the same rows."""
-        status = columns["sot_status"].to_pylist()
-        self._status.update(status)
-        self._judged.append(np.asarray([s not in (EMPTY, INVALID) for s in status]))
-        self._scores.append(columns["sot_score"].to_numpy())
-        self._weights.append(columns["sot_weight"].to_numpy())
-        self._keep.append(columns["sot_keep"].to_numpy(zero_copy_only=False))
-        self._simple.append(scored["simple"].to_numpy())
-        judged, kept = self._judged[-1], self._keep[-1].tolist()
+    @property
+    def open(self) -> bool:
+        """Whether another pass is needed."""
+        return self._first or any(counts.open for counts in self._ranked)
+
+    @property
+    def judged(self) -> int:
+        """Rows that have a score."""
+        return self._judged
+
+    def add(self, columns: pa.Table, scored: pa.Table, harmful: NDArray[np.bool_] | None = None) -> None:
+        """Take in a part of n rows.
+
+        Args:
+            columns: their new columns, at least status, score, weight and keep.
+            scored: what the weigh stage knows of the same rows.
+            harmful: which of them are labelled harmful [n], if labels are given.
+        """
+        judged = pc.invert(pc.is_in(columns["sot_status"], value_set=pa.array([EMPTY, INVALID]))).to_numpy()
+        kept = columns["sot_keep"].to_numpy()
+        if self._first:
+            self._count(columns, scored, judged, kept, harmful)
+        position = np.flatnonzero(judged) + self._position
+        self._position += len(columns)
+        # The lowest first: a score is turned round.
+        if self._first or (self._simple_wanted and self._simple.open):
+            self._simple.add(-scored["simple"].to_numpy()[judged], position, marked=~kept[judged])
+        if harmful is not None and (self._first or self._labelled.open):
+            self._labelled.add(-columns["sot_score"].to_numpy()[judged], position, marked=harmful[judged])
+
+    def turn(self) -> None:
+        """End a pass."""
+        still = [counts for counts in self._ranked if counts.open and not self._first]
+        if self._first:
+            if dropped := self._judged - self._kept:
+                self._simple.want(np.asarray([dropped]))
+                self._simple_wanted = True
+            if self._scores.harmful and self._scores.benign:
+                wanted = [round(times * self._scores.harmful) for times in (1, 1.5)]
+                self._labelled.want(np.minimum(wanted, self._judged))
+                self._labels = True
+        for counts in still:
+            counts.turn()
+        self._first, self._position = False, 0
+
+    @property
+    def _ranked(self) -> list[OrderedCounts]:
+        """What has something to find."""
+        return [self._simple] * self._simple_wanted + [self._labelled] * self._labels
+
+    def _count(
+        self,
+        columns: pa.Table,
+        scored: pa.Table,
+        judged: NDArray[np.bool_],
+        kept: NDArray[np.bool_],
+        harmful: NDArray[np.bool_] | None,
+    ) -> None:
+        for pair in pc.value_counts(columns["sot_status"]).to_pylist():
+            self._status[pair["values"]] += pair["counts"]
+        self._judged += int(judged.sum())
+        self._kept += int(kept.sum())
+        weights = columns["sot_weight"].to_numpy()[kept].astype(np.float64)
+        self._weights.add(weights)
+        self._squares.add(weights**2)
+        self._smallest = min(self._smallest, float(weights.min(initial=np.inf)))
+        self._largest = max(self._largest, float(weights.max(initial=-np.inf)))
         for name in scored.column_names:
             if name.startswith("slice:"):
-                pairs = zip(scored[name].to_pylist(), kept, judged.tolist(), strict=True)
+                values = scored[name].filter(judged).combine_chunks().dictionary_encode()
+                cell = 2 * values.indices.to_numpy().astype(np.intp) + kept[judged]
+                sizes = np.bincount(cell, minlength=2 * len(values.dictionary)).reshape(-1, 2).tolist()
                 counts = self._slices.setdefault(name.removeprefix("slice:"), Counter())
-                counts.update((value, keep) for value, keep, judge in pairs if judge)
-        self._unknown.update(self._keep[-1][scored["unknown"].to_numpy() != 0].tolist())
-
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """Scores [n] of all rows, in row order."""
-        return np.concatenate(self._scores)
-
-    @property
-    def kept(self) -> NDArray[np.bool_]:
-        """Whether each row [n] is kept."""
-        return np.concatenate(self._keep)
-
-    @property
-    def judged(self) -> NDArray[np.bool_]:
-        """Whether each row [n] has a score."""
-        return np.concatenate(self._judged)
+                for value, (dropped, above) in zip(values.dictionary.to_pylist(), sizes, strict=True):
+                    counts[value, False] += dropped
+                    counts[value, True] += above
+        self._unknown.update(kept[scored["unknown"].to_numpy() != 0].tolist())
+        if harmful is not None:
+            for known in (False, True):
+                for above in (False, True):
+                    self._harmful[known, above] += int(((harmful == known) & (kept == above)).sum())
+            self._scores.add(columns["sot_score"].to_numpy()[judged], harmful[judged])
 
     def rows(self) -> dict[str, int]:
         """Rows by status, and in all."""
@@ -79,14 +139,12 @@ class Tally:
 
     def weights(self) -> dict[str, float]:
         """Kept rows, their share, and the spread of their weights."""
-        kept, weights = self.kept, np.concatenate(self._weights).astype(np.float64)
-        chosen = weights[kept]
         return {
-            "rows": int(kept.sum()),
-            "share": float(kept.mean()),
-            "effective_sample_size": float(chosen.sum() ** 2 / (chosen**2).sum()),
-            "smallest_weight": float(chosen.min()),
-            "largest_weight": float(chosen.max()),
+            "rows": self._kept,
+            "share": self._kept / sum(self._status.values()),
+            "effective_sample_size": self._weights.value**2 / self._squares.value,
+            "smallest_weight": self._smallest,
+            "largest_weight": self._largest,
         }
 
     def unknown(self) -> dict[str, int]:
@@ -95,9 +153,8 @@ class Tally:
 
     def simple(self) -> dict[str, int]:
         """How many rows are dropped, and how many of them a simple score that drops as many would drop as well."""
-        dropped = ~self.kept[self.judged]
-        order = np.argsort(np.concatenate(self._simple)[self.judged], kind="stable")
-        return {"dropped": int(dropped.sum()), "in_common": int(dropped[order[: int(dropped.sum())]].sum())}
+        in_common = int(self._simple.found.marked[0]) if self._simple_wanted else 0
+        return {"dropped": self._judged - self._kept, "in_common": in_common}
 
     def slices(self) -> list[dict[str, Any]]:
         """Rows and retention of every slice, facet by facet, and whether it loses more than the rest."""
@@ -108,18 +165,30 @@ class Tally:
         found = judge_slices({facet: _named(values) for facet, values in counts.items()})
         return [{**one._asdict(), "retention": one.kept / one.rows} for one in found]
 
-    def quality(self, harmful: NDArray[np.bool_]) -> dict[str, Any] | None:
-        """What the cut and the scores do to rows known to be harmful; None without such rows or without others."""
-        found = measure_quality(self.scores[self.judged], harmful[self.judged])
-        if found is None:
+    def quality(self) -> dict[str, Any] | None:
+        """What the cut and the scores do to rows known to be harmful; None without such rows or without others.
+
+        The measures are those of `sot_filter.weighting.Quality`, ``exact`` but for ties where there are more than a
+        million different scores.
+        """
+        if not self._labels:
             return None
-        kept = self.kept
+        scores, counts = self._scores, self._harmful
+        (lowest, more), (_, rows) = self._labelled.found.marked.tolist(), self._labelled.found.rows.tolist()
+        found = Quality(
+            auroc=scores.auroc,
+            average_precision=scores.average_precision,
+            recall_1x=lowest / scores.harmful,
+            recall_1_5x=more / scores.harmful,
+            benign_lost_1_5x=(rows - more) / scores.benign,
+        )
         return {
-            "harmful": int(harmful.sum()),
-            "harmful_dropped": int((harmful & ~kept).sum()),
-            "benign": int((~harmful).sum()),
-            "benign_dropped": int((~harmful & ~kept).sum()),
+            "harmful": counts[True, False] + counts[True, True],
+            "harmful_dropped": counts[True, False],
+            "benign": counts[False, False] + counts[False, True],
+            "benign_dropped": counts[False, False],
             **dataclasses.asdict(found),
+            "exact": scores.exact,
         }
 
 

@@ -1,10 +1,9 @@
 """Finding the files of a source, locally or on the Hub, and pinning them: row counts, digests, format, columns."""
 
-import hashlib
 import os
 import posixpath
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import fsspec
 import yaml
@@ -15,6 +14,7 @@ from sot_filter.conversation import FORMATS, detect_format, format_of_columns, r
 from sot_filter.errors import HubError, SourceError
 from sot_filter.rows import COLUMNS
 from sot_filter.sources.hub_errors import hub_errors
+from sot_filter.sources.identity import digest_of, stamp_of
 from sot_filter.sources.source import Source, SourceFile
 from sot_filter.sources.storage import STORAGES, kind_of, storage_of
 from sot_filter.sources.survey import Survey
@@ -176,7 +176,8 @@ def _pinned(
         surveys[name] = STORAGES[storage].survey(fs, path)
         info = fs.info(path)
         uri = fs.unstrip_protocol(path)
-        files.append(SourceFile(name, uri, storage, surveys[name].rows, int(info["size"]), _digest(fs, path, info)))
+        digest = digest_of(fs, path, info)
+        files.append(SourceFile(name, uri, storage, surveys[name].rows, int(info["size"]), digest, stamp_of(info)))
     if len(kinds := {kind_of(file.storage) for file in files}) > 1:
         do = "Weigh them in separate runs: the output would not load as one dataset."
         raise SourceError("files of one schema and one kind", " and ".join(sorted(kinds)), do)
@@ -223,16 +224,3 @@ def _reading(surveys: Mapping[str, Survey], format: str, columns: Mapping[str, s
 
 def _shown(reading: tuple[str, dict[str, str]]) -> str:
     return f"{reading[0]} ({', '.join(reading[1].values())})"
-
-
-def _digest(fs: AbstractFileSystem, path: str, info: Mapping[str, Any]) -> str:
-    """The Hub's own digest where there is one, else SHA-256 of the bytes."""
-    if lfs := info.get("lfs"):
-        return f"sha256:{lfs['sha256']}"
-    if blob := info.get("blob_id"):
-        return f"git:{blob}"
-    digest = hashlib.sha256()
-    with fs.open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return f"sha256:{digest.hexdigest()}"

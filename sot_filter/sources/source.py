@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
@@ -13,6 +13,7 @@ import fsspec
 from sot_filter.conversation import Conversation, InvalidRow, read_conversation
 from sot_filter.rows import RowKey
 from sot_filter.sources.hub_errors import hub_errors
+from sot_filter.sources.identity import check_unchanged
 from sot_filter.sources.storage import STORAGES
 from sot_filter.sources.survey import Unreadable
 
@@ -26,7 +27,17 @@ def has_values(row: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of a source. ``name`` is what row ids say; ``uri`` is where it lies now."""
+    """One file of a source.
+
+    Attributes:
+        name: what row ids say.
+        uri: where it lies now.
+        storage: its kind, a key of `STORAGES`.
+        rows: number of rows.
+        bytes: size.
+        digest: of its content.
+        stamp: what its filesystem said of it beside its size, from `sot_filter.sources.identity.stamp_of`.
+    """
 
     name: str
     uri: str
@@ -34,6 +45,7 @@ class SourceFile:
     rows: int
     bytes: int
     digest: str
+    stamp: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +122,29 @@ class Source:
     def read_raw(
         self, file: SourceFile, start: int = 0, stop: int | None = None, columns: list[str] | None = None
     ) -> Iterator[dict[str, Any] | Unreadable]:
-        """Read rows ``start`` to ``stop`` of a file as Python values, in order, one item for every row."""
+        """Read rows ``start`` to ``stop`` of a file as Python values, in order, one item for every row.
+
+        Raises:
+            SourceError: the file is not the one that was pinned, or it changed while it was read.
+        """
+        self.check(file)
         with hub_errors(f"{self.dataset} at {self.revision}") if self.dataset else nullcontext():
             fs, path = fsspec.url_to_fs(file.uri)
             yield from STORAGES[file.storage].read(fs, path, start, file.rows if stop is None else stop, columns)
+        self.check(file)
+
+    def check(self, file: SourceFile) -> None:
+        """Find that a file is still the one that was pinned. Raises `SourceError`, naming the file."""
+        # What the Hub has under a commit's sha never changes.
+        if self.revision is None:
+            check_unchanged(file.name, file.uri, file.bytes, file.digest, file.stamp)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values for a JSON file."""
-        return dataclasses.asdict(self)
+        """As plain values for a JSON file, without the files' stamps, which say nothing of the rows."""
+        data = dataclasses.asdict(self)
+        return {**data, "files": [{k: v for k, v in file.items() if k != "stamp"} for file in data["files"]]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Source":
-        """Back from `to_json`."""
+        """Back from `to_json`, or from all of its fields."""
         return cls(**{**data, "files": tuple(SourceFile(**file) for file in data["files"])})

@@ -11,7 +11,7 @@ from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 from numpy.typing import NDArray
 
-from sot_filter.artifacts import Layout, find_manifest, fixed_size_column, read_inventory, write_table
+from sot_filter.artifacts import Layout, finished, fixed_size_column, read_inventory, write_table
 from sot_filter.conversation import Conversation, InvalidRow
 from sot_filter.embedding import Embedder, load_embedder
 from sot_filter.errors import SourceError
@@ -53,13 +53,17 @@ class ReadRows(PipelineStep):
         self.work_dir, self.part_rows, self.key = work_dir, part_rows, key
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Yield one document per row; its metadata hold role, part, the part's artifact, and the conversation."""
+        """Yield one document per row; its metadata hold role, part, the part's artifact, and the conversation.
+
+        Raises `SourceError` when a source file is not the one that was planned.
+        """
         layout = Layout(self.work_dir)
         sources = read_inventory(layout.inventory)
         parts = [(role, part) for role, source in sources.items() for part in source.parts(self.part_rows)]
-        for role, part in my_share(parts, rank, world_size):
-            url = layout.embeddings(role, sources[role], part)
-            if find_manifest(url, self.key):
+        mine = [(layout.embeddings(role, sources[role], p), role, p) for role, p in my_share(parts, rank, world_size)]
+        done = finished([url for url, _, _ in mine], self.key)
+        for url, role, part in mine:
+            if url in done:
                 continue
             rows = sources[role].read(part.file, part.start, part.stop)
             for number, row in enumerate(rows, part.start):
@@ -104,11 +108,16 @@ class EmbedRows(PipelineStep):
                 if known is None and role in REFERENCES:
                     known = find_known(layout, read_inventory(layout.inventory), self.key)
                 taken = known if known and role in REFERENCES else []
-                table, facts = completed_table(lambda: load_embedder(**self.embedder), rows, taken)
+                table, facts = completed_table(lambda: self._load(rank), rows, taken)
             write_table(url, table, self.key, **facts, seconds=round(time.monotonic() - started, 3))
             self.stat_update("rows", value=len(rows), unit="part")
             self.stat_update("tokens", value=facts["tokens"], unit="part")
         yield from ()
+
+    def _load(self, rank: int) -> Embedder:
+        from sot_filter.steps.devices import device_of
+
+        return load_embedder(**{**self.embedder, "device": device_of(self.embedder["device"], rank)})
 
 
 def completed_table(
@@ -188,6 +197,12 @@ def row_sides(embedded: pa.Table) -> list[list[NDArray[np.uint32]]]:
     columns = [embedded[f"pairs:{side}"].combine_chunks() for side in SIDES]
     pairs = [(column.offsets.to_numpy(), column.values.to_numpy()) for column in columns]
     return [[values[ends[i] : ends[i + 1]] for ends, values in pairs] for i in range(len(embedded))]
+
+
+def side_pairs(embedded: pa.Table) -> list[tuple[NDArray[np.uint32], NDArray[np.int64]]]:
+    """For prompts and for responses the character pairs of all n rows, and where each row's begin and end [n + 1]."""
+    columns = [embedded[f"pairs:{side}"].combine_chunks() for side in SIDES]
+    return [(column.values.to_numpy(), column.offsets.to_numpy().astype(np.int64)) for column in columns]
 
 
 def _pairs(rows: list[Conversation | InvalidRow], side: str) -> pa.Array:

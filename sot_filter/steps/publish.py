@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import fsspec
 import numpy as np
@@ -22,10 +22,10 @@ from sot_filter.artifacts import (
     write_atomic,
 )
 from sot_filter.references import reference_ids
-from sot_filter.rows import COLUMNS, DROPPED, DUPLICATE, EMPTY, INVALID, KEPT, UNKNOWN
+from sot_filter.rows import COLUMNS, DROPPED, DUPLICATE, KEPT, UNKNOWN
 from sot_filter.sources import STORAGES, Part, Source, SourceFile
 from sot_filter.steps.embed import my_share
-from sot_filter.steps.select import decide, file_starts, may_be_kept, places
+from sot_filter.steps.select import Fate, decide, file_starts, is_repeated, judged, may_be_kept, places
 from sot_filter.steps.stability import replicates_of
 from sot_filter.weighting import least_retention, reason, unknown_words, weights
 
@@ -57,7 +57,12 @@ class WriteColumns(PipelineStep):
         self.weigh_key, self.select_key, self.key = weigh_key, select_key, key
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Write the task's files. Raises `ArtifactError` when an earlier stage is not finished."""
+        """Write the task's files.
+
+        Raises:
+            ArtifactError: an earlier stage is not finished.
+            SourceError: a source file is not the one that was planned.
+        """
         layout = Layout(self.work_dir)
         sources = read_inventory(layout.inventory)
         selection = require_manifest(layout.selection, self.select_key).facts
@@ -67,7 +72,7 @@ class WriteColumns(PipelineStep):
                 continue
             url = f"{self.folder}/{file.name}"
             with self.track_time("file"):
-                digest, size = write_atomic(url, partial(_append, file, columns.of_file(file)))
+                digest, size = write_atomic(url, partial(_append, sources["input"], file, columns.of_file(file)))
             announce(
                 layout.published(file.name),
                 Manifest(self.key, file.rows, facts={"url": url, "digest": digest, "bytes": size}),
@@ -76,9 +81,12 @@ class WriteColumns(PipelineStep):
         yield from ()
 
 
-def _append(file: SourceFile, columns: Iterator[pa.Table], out: IO[bytes]) -> None:
+def _append(source: Source, file: SourceFile, columns: Iterator[pa.Table], out: IO[bytes]) -> None:
+    source.check(file)
     fs, path = fsspec.url_to_fs(file.uri)
     STORAGES[file.storage].append(fs, path, out, columns)
+    # Before the output file gets its name: what was written may be of two different files.
+    source.check(file)
 
 
 class Columns:
@@ -113,8 +121,42 @@ class Columns:
         """The new columns of a part's rows."""
         scored = read_table(self._layout.scores(part), self._weigh_key)
         ids = [self._source.key(part.file, row).id for row in range(part.start, part.stop)]
-        place = places(scored["duplicate_of"].to_numpy(), self._starts[part.file.name] + part.start, self._starts)
+        place = places(scored["duplicate_of"], self._starts[part.file.name] + part.start, self._starts)
         return new_columns(scored, ids, place, self._selection, self._ids["safe"], self._ids["harmful"])
+
+
+class Outcomes(NamedTuple):
+    """What becomes of n rows.
+
+    Attributes:
+        fate: whether they are kept, and why.
+        status: their status [n].
+        weight: their weight [n].
+    """
+
+    fate: Fate
+    status: NDArray[Any]
+    weight: NDArray[np.float32]
+
+
+def outcomes(
+    scored: pa.Table, first: NDArray[np.bool_], place: NDArray[np.int64], selection: dict[str, Any]
+) -> Outcomes:
+    """What becomes of n rows.
+
+    Args:
+        scored: the rows' table of the weigh stage.
+        first: which of them are the first rows of their texts [n].
+        place: where they stand [n] among all rows, from `sot_filter.steps.select.places`.
+        selection: facts of the select stage.
+    """
+    fate = decide(scored, place, selection)
+    verdict = np.where(scored["unknown"].to_numpy() != 0, UNKNOWN, np.where(fate.kept, KEPT, DROPPED)).astype(object)
+    # The first row of a text is no duplicate of itself.
+    status = np.where(is_repeated(scored["duplicate_of"]) & ~first, DUPLICATE, verdict)
+    without = ~judged(scored)
+    status[without] = scored["status"].filter(without).to_numpy()
+    return Outcomes(fate, status, weights(fate.log_weight, fate.kept, selection["log_normaliser"]))
 
 
 def new_columns(
@@ -137,18 +179,12 @@ def new_columns(
     """
     n = len(scored)
     column = {name: scored[name].to_numpy() for name in scored.column_names}
-    judged = (column["status"] != EMPTY) & (column["status"] != INVALID)
-    fate = decide(scored, place, selection)
+    scorable = judged(scored)
+    first = np.asarray([first == row_id for first, row_id in zip(column["duplicate_of"], ids, strict=True)], np.bool_)
+    fate, status, weight = outcomes(scored, first, place, selection)
     kept, unknown = fate.kept, column["unknown"]
-    verdict = np.where(unknown != 0, UNKNOWN, np.where(kept, KEPT, DROPPED)).astype(object)
-    status = np.where(column["duplicate_of"] != "", DUPLICATE, verdict)
-    # The first row of a text is no duplicate of itself.
-    own = np.asarray([first == row_id for first, row_id in zip(column["duplicate_of"], ids, strict=True)])
-    status[own] = verdict[own]
-    status[~judged] = column["status"][~judged]
-    weight = weights(fate.log_weight, kept, selection["log_normaliser"])
     selectable, retention = may_be_kept(scored, selection["unknown"]), np.zeros(n)
-    retention[judged] = least_retention(column["score"][judged], place[judged], selection["retention_cuts"])
+    retention[scorable] = least_retention(column["score"][scorable], place[scorable], selection["retention_cuts"])
     times, edge = replicates_of(scored, selectable, place, selection)
     reasons = [
         reason(
@@ -169,7 +205,7 @@ def new_columns(
             else "",
             policy=selection["unknown"],
             replicates=(int(times[i]), selection["replicates"]) if edge[i] else None,
-            duplicate_of="" if own[i] else column["duplicate_of"][i],
+            duplicate_of="" if first[i] else column["duplicate_of"][i],
             truncated=bool(column["truncated"][i]),
             detail=column["detail"][i],
         )

@@ -1,9 +1,11 @@
 """Stage report: check what was published, then write picture, card and, last of all, the summary."""
 
 import hashlib
+import itertools
 import json
+from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import IO, Any, Final
 
 import fsspec
 import numpy as np
@@ -26,12 +28,16 @@ from sot_filter.artifacts import (
 )
 from sot_filter.errors import ArtifactError
 from sot_filter.report.card import card
+from sot_filter.report.sample import KeyedSample
 from sot_filter.report.summary import Tally, warnings
-from sot_filter.sources import STORAGES, Source
-from sot_filter.steps.publish import Columns
+from sot_filter.sources import STORAGES, Source, has_values
+from sot_filter.steps.publish import outcomes
+from sot_filter.steps.select import Scores, file_starts, judged, places
 
 #: Rows drawn at most; more only hide each other.
 _SHOWN = 20_000
+#: Labels that are packed at once, a multiple of eight.
+_PACKED: Final = 1 << 16
 #: Facts of the selection that no reader of a summary wants.
 _LENGTHY = ("retention_cuts", "replicate_cuts", "kept_texts", "unlike")
 
@@ -72,9 +78,9 @@ class WriteReport(PipelineStep):
         if rank == 0 and not find_manifest(layout.report, self.keys["report"]):
             sources = read_inventory(layout.inventory)
             self._check_published(layout, sources["input"])
-            summary, tally = self._summary(layout, sources)
+            summary, shown = self._summary(layout, sources)
             if find_spec("matplotlib"):
-                self._draw(layout, sources["input"], tally, summary)
+                self._draw(layout, shown, summary)
             self._set_aside(layout, sources, summary["selection"]["unknown"] == "review")
             write_bytes(f"{self.folder}/README.md", card(summary).encode())
             write_json(f"{self.folder}/summary.json", summary)
@@ -89,12 +95,7 @@ class WriteReport(PipelineStep):
             if fs.exists(path):
                 fs.rm(path)
             return
-        lines = []
-        for part in source.parts(self.part_rows):
-            unknown = read_table(layout.scores(part), self.keys["weigh"], ["unknown"])["unknown"].to_numpy()
-            ids = (source.key(part.file, part.start + int(i)).id for i in np.flatnonzero(unknown))
-            lines += [json.dumps({"sot_row_id": row_id}, ensure_ascii=False) for row_id in ids]
-        write_bytes(url, "".join(f"{line}\n" for line in lines).encode())
+        write_atomic(url, partial(_list_unknown, layout, source, self.part_rows, self.keys["weigh"]))
 
     def _check_published(self, layout: Layout, source: Source) -> None:
         for file in source.files:
@@ -107,14 +108,11 @@ class WriteReport(PipelineStep):
             if found != file.rows or digest != facts["digest"]:
                 raise ArtifactError(f"{file.rows:,} rows in {url}", f"{found}", "Remove that file and run again.")
 
-    def _summary(self, layout: Layout, sources: dict[str, Source]) -> tuple[dict[str, Any], Tally]:
+    def _summary(self, layout: Layout, sources: dict[str, Source]) -> tuple[dict[str, Any], KeyedSample]:
         source = sources["input"]
         solve = require_manifest(layout.solution, self.keys["solve"]).facts
         selection = require_manifest(layout.selection, self.keys["select"]).facts
-        columns = Columns(sources, self.part_rows, layout, self.keys["weigh"], selection)
-        tally = Tally()
-        for part in source.parts(self.part_rows):
-            tally.add(columns.of_part(part), read_table(layout.scores(part), self.keys["weigh"]))
+        tally, shown = tally_rows(layout, source, self.part_rows, self.keys["weigh"], selection, self.label, self.seed)
         summary = {
             **self.about,
             "problem": solve["problem"],
@@ -127,31 +125,25 @@ class WriteReport(PipelineStep):
             "solve": solve,
             "embedding": self._embedding(layout, source),
             "input": source.to_json(),
-            "quality": tally.quality(np.asarray(source.having(self.label))) if self.label else None,
+            "quality": tally.quality(),
         }
-        return {**summary, "warnings": warnings(summary)}, tally
+        return {**summary, "warnings": warnings(summary)}, shown
 
     def _embedding(self, layout: Layout, source: Source) -> dict[str, Any]:
-        manifests, truncated = [], 0
+        about: dict[str, Any] = {}
+        tokens, truncated, seconds = 0, 0, 0.0
         for part in source.parts(self.part_rows):
             url = layout.embeddings("input", source, part)
-            manifests.append(require_manifest(url, self.keys["embed"]))
+            facts = require_manifest(url, self.keys["embed"]).facts
+            about = about or facts["embedder"]
+            tokens, seconds = tokens + facts["tokens"], seconds + facts["seconds"]
             truncated += int(np.sum(read_table(url, self.keys["embed"], ["truncated"])["truncated"].to_numpy()))
-        return {
-            **manifests[0].facts["embedder"],
-            "tokens": sum(manifest.facts["tokens"] for manifest in manifests),
-            "truncated": truncated,
-            "seconds": round(sum(manifest.facts["seconds"] for manifest in manifests), 1),
-        }
+        return {**about, "tokens": tokens, "truncated": truncated, "seconds": round(seconds, 1)}
 
-    def _draw(self, layout: Layout, source: Source, tally: Tally, summary: dict[str, Any]) -> None:
+    def _draw(self, layout: Layout, shown: KeyedSample, summary: dict[str, Any]) -> None:
         from sot_filter.report.picture import draw
 
-        judged = np.flatnonzero(tally.judged)
-        if len(judged) > _SHOWN:
-            judged = np.sort(np.random.default_rng(self.seed).choice(judged, _SHOWN, replace=False))
-        parts = source.parts(self.part_rows)
-        rows = pa.concat_tables(read_table(layout.scores(p), self.keys["weigh"], ["x", "y"]) for p in parts)
+        scores, kept, rows_xy = shown.rows
         references = read_table(layout.map, self.keys["solve"])
         role = references["role"].to_numpy()
         write_atomic(
@@ -159,15 +151,83 @@ class WriteReport(PipelineStep):
             lambda handle: draw(
                 handle,
                 title=summary["name"],
-                scores=tally.scores[judged],
-                kept=tally.kept[judged],
+                scores=scores,
+                kept=kept,
                 cut=summary["selection"]["cut"],
-                rows_xy=_coordinates(rows)[judged],
+                rows_xy=rows_xy,
                 safe_xy=_coordinates(references)[role == "safe"],
                 harmful_xy=_coordinates(references)[role == "harmful"],
-                rows_total=int(tally.judged.sum()),
+                rows_total=summary["selection"]["scored"],
             ),
         )
+
+
+def tally_rows(
+    layout: Layout,
+    source: Source,
+    part_rows: int,
+    weigh_key: str,
+    selection: dict[str, Any],
+    label: dict[str, Any],
+    seed: int,
+) -> tuple[Tally, KeyedSample]:
+    """Count all rows, and draw some of those with a score: their scores, whether they are kept, and where they lie.
+
+    Args:
+        layout: where the scores are.
+        source: the rows' source.
+        part_rows: rows per part.
+        weigh_key: key of the weigh stage.
+        selection: facts of the select stage.
+        label: a column and the value that marks a row as known harmful, or nothing.
+        seed: of the drawing.
+    """
+    tally, shown, starts = Tally(source.rows), KeyedSample(seed, _SHOWN), file_starts(source)
+    scores, labels = Scores(layout, source, part_rows, weigh_key), _packed_labels(source, label) if label else None
+    first = True
+    while tally.open:
+        position = 0
+        for scored in scores:
+            rows = np.arange(position, position + len(scored))
+            place = places(scored["duplicate_of"], position, starts)
+            found = outcomes(scored, place == rows, place, selection)
+            columns = {"sot_status": found.status, "sot_score": scored["score"], "sot_weight": found.weight}
+            tally.add(
+                pa.table({**columns, "sot_keep": found.fate.kept}),
+                scored,
+                None if labels is None else _unpacked(labels, position, len(scored)),
+            )
+            if first:
+                some = np.flatnonzero(judged(scored))
+                at = _coordinates(scored)[some]
+                shown.add(rows[some], scored["score"].to_numpy()[some], found.fate.kept[some], at)
+            position += len(scored)
+        tally.turn()
+        first = False
+    return tally, shown
+
+
+def _packed_labels(source: Source, label: dict[str, Any]) -> NDArray[np.uint8]:
+    """Which rows of all files are labelled, one bit each: reading them is too slow to do it in every pass."""
+    rows = (row for file in source.files for row in source.read_raw(file, columns=list(label)))
+    labelled = (isinstance(row, dict) and has_values(row, label) for row in rows)
+    packed = [np.zeros(0, np.uint8)]
+    while len(some := np.fromiter(itertools.islice(labelled, _PACKED), np.bool_)):
+        packed.append(np.packbits(some))
+    return np.concatenate(packed)
+
+
+def _unpacked(packed: NDArray[np.uint8], start: int, rows: int) -> NDArray[np.bool_]:
+    bits = np.unpackbits(packed[start // 8 : -(-(start + rows) // 8)])
+    return bits[start % 8 : start % 8 + rows].astype(np.bool_)
+
+
+def _list_unknown(layout: Layout, source: Source, part_rows: int, weigh_key: str, out: IO[bytes]) -> None:
+    for part in source.parts(part_rows):
+        unknown = read_table(layout.scores(part), weigh_key, ["unknown"])["unknown"].to_numpy()
+        for i in np.flatnonzero(unknown):
+            row_id = source.key(part.file, part.start + int(i)).id
+            out.write(json.dumps({"sot_row_id": row_id}, ensure_ascii=False).encode() + b"\n")
 
 
 def _coordinates(table: pa.Table) -> NDArray[np.float32]:

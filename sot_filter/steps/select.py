@@ -1,10 +1,13 @@
 """Stage select: the cut over all scores, and the number that gives the kept rows' weights mean one."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 from numpy.typing import NDArray
@@ -21,20 +24,19 @@ from sot_filter.artifacts import (
 from sot_filter.errors import ConfigError
 from sot_filter.rows import EMPTY, INVALID, RowKey
 from sot_filter.sources import Source
-from sot_filter.steps.stability import RESEEDED, judge_stability, replicate_columns
+from sot_filter.steps.stability import RESEEDED, replicate_columns
 from sot_filter.weighting import (
     UNKNOWN_WEIGHT,
     Canaries,
     Cut,
+    HarmCounts,
     count_to_drop,
-    effective_sample_size,
     estimate_share,
-    log_normaliser,
     log_weights,
-    minimum_cuts,
-    retention_cuts,
-    select_rows,
 )
+
+#: Rows whose tables are opened once for all passes; those of more rows are opened anew.
+_HELD: Final = 1 << 17
 
 
 class SelectRows(PipelineStep):
@@ -63,14 +65,45 @@ class SelectRows(PipelineStep):
         """Select, unless it is done. Raises `ArtifactError` when scores are missing, else as `select_rows`."""
         layout = Layout(self.work_dir)
         if rank == 0 and not find_manifest(layout.selection, self.key):
+            from sot_filter.steps.selecting import selection
+
             source = read_inventory(layout.inventory)["input"]
-            columns = columns_read(self.settings)
-            parts = source.parts(self.part_rows)
-            table = pa.concat_tables(read_table(layout.scores(part), self.weigh_key, columns) for part in parts)
             solve = require_manifest(layout.solution, self.solve_key).facts
-            facts = selection(table, source, solve, self.settings, read_canaries(layout, self.solve_key, solve))
-            announce(layout.selection, Manifest(self.key, len(table), facts=facts))
+            facts = selection(
+                Scores(layout, source, self.part_rows, self.weigh_key, columns_read(self.settings)),
+                source,
+                solve,
+                self.settings,
+                read_canaries(layout, self.solve_key, solve),
+                read_table(layout.duplicates, self.solve_key, ["rows"])["rows"],
+            )
+            announce(layout.selection, Manifest(self.key, source.rows, facts=facts))
         yield from ()
+
+
+class Scores:
+    """The parts' tables of the weigh stage in row order, as often as they are asked for.
+
+    Args:
+        layout: where they are.
+        source: the rows' source.
+        part_rows: rows per part.
+        weigh_key: key of the weigh stage.
+        columns: the columns to read, or None for all.
+
+    Raises:
+        ArtifactError: while reading, when one is missing.
+    """
+
+    def __init__(
+        self, layout: Layout, source: Source, part_rows: int, weigh_key: str, columns: list[str] | None = None
+    ) -> None:
+        self._urls = [layout.scores(part) for part in source.parts(part_rows)]
+        self._read = partial(read_table, key=weigh_key, columns=columns)
+        self._held = list(map(self._read, self._urls)) if source.rows <= _HELD else None
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        return iter(self._held) if self._held is not None else map(self._read, self._urls)
 
 
 class Fate(NamedTuple):
@@ -108,7 +141,7 @@ class Rule(NamedTuple):
 
     Attributes:
         rule: the rule; never ``auto``.
-        facts: ``harmful_share``, ``canaries`` and ``auto`` as plain values, each None where it does not apply.
+        facts: ``harmful_share`` and ``auto`` as plain values, each None where it does not apply.
     """
 
     rule: dict[str, Any]
@@ -122,7 +155,7 @@ def resolve_rule(
     place: NDArray[np.int64],
     canaries: Canaries | None,
 ) -> Rule:
-    """Turn ``auto`` into a number of rows, and estimate the share of harmful rows whatever the rule.
+    """As `resolve_counted`, of rows at hand.
 
     Args:
         rule: from `sot_filter.plan.Plan.rule`.
@@ -130,98 +163,39 @@ def resolve_rule(
         own: their scores by the references alone [n].
         place: their places [n], from `places`.
         canaries: from `read_canaries`.
-
-    Raises:
-        ConfigError: ``auto`` without canaries, or a rule that would keep nothing.
     """
-    auto = rule.get("auto")
-    if canaries is None or not len(score):
-        if auto is not None and len(score):
-            raise ConfigError("log-odds as scores", "a solve of another mode", "Set solve.mode to coupled.")
-        # Without rows there is nothing to count; `select_rows` says so.
-        nothing = dict.fromkeys(("harmful_share", "canaries", "auto"))
-        return Rule({"top_k": 1} if auto is not None else rule, nothing)
-    share = estimate_share(score, own, canaries.safe, place)
-    amount = None
-    if auto is not None:
-        amount = count_to_drop(share, own, canaries, **auto)
-        rule = {"top_k": max(len(score) - amount.rows, 1)}
-    dropped = int((~select_rows(score, place, **rule).keeps(score, place)).sum())
-    facts = {
-        "harmful_share": {**asdict(share), "found": share.found},
-        "canaries": canaries.rates(own, dropped),
-        "auto": None if amount is None else {"dropped": amount.rows, "missed": list(amount.missed)},
-    }
-    return Rule(rule, facts)
+    counts = None
+    if canaries is not None:
+        counts = HarmCounts(canaries.every)
+        counts.add(score, own, np.unique(place, return_counts=True)[1])
+    return resolve_counted(rule, len(score), counts, canaries)
 
 
-def selection(
-    scored: pa.Table,
-    source: Source,
-    solve: dict[str, Any],
-    settings: dict[str, Any],
-    canaries: Canaries | None = None,
-) -> dict[str, Any]:
-    """The cuts and what they do to the rows of ``source``, all of them with their scores, as plain values.
-
-    Each row's fate follows from these facts and its own scores, see `decide`.
+def resolve_counted(rule: dict[str, Any], rows: int, counts: HarmCounts | None, canaries: Canaries | None) -> Rule:
+    """Turn ``auto`` into a number of rows, and estimate the share of harmful rows whatever the rule.
 
     Args:
-        scored: the rows' table of the weigh stage, with `columns_read`.
-        source: the rows' source.
-        solve: facts of the solve stage.
-        settings: as for `SelectRows`.
+        rule: from `sot_filter.plan.Plan.rule`.
+        rows: how many rows may be kept.
+        counts: of these rows, made for the canaries; None without.
         canaries: from `read_canaries`.
+
+    Raises:
+        ConfigError: ``auto`` without canaries.
     """
-    score = scored["score"].to_numpy()
-    place = places(scored["duplicate_of"].to_numpy(), 0, file_starts(source))
-    allowed = np.flatnonzero(may_be_kept(scored, settings["unknown"]))
-    if not len(allowed) and judged(scored).any():
-        raise ConfigError(
-            "rows that one of the references is like",
-            f"none: all {int(judged(scored).sum()):,} are unknown",
-            "Add references that cover them, or set select.unknown to keep.",
-        )
-    allowed = allowed[np.argsort(place[allowed], kind="stable")]
-    own_score = scored["own"].to_numpy()[allowed]
-    rule, harm = resolve_rule(settings["rule"], score[allowed], own_score, place[allowed], canaries)
-    cut = select_rows(score[allowed], place[allowed], **rule)
-    stability = judge_stability(scored.take(allowed), place[allowed], cut, settings["replicates"])
-    slice_cuts = {
-        facet: minimum_cuts(scored[f"slice:{facet}"].to_numpy()[allowed], score[allowed], place[allowed], minimum, cut)
-        for facet, minimum in sorted(settings["minimum_retention"].items())
-    }
-    facts = {
-        **settings,
-        **harm,
-        **stability,
-        "cut": cut.score,
-        "last": cut.last,
-        "slice_cuts": {
-            facet: {value: [own.score, own.last] for value, own in cuts.items()} for facet, cuts in slice_cuts.items()
-        },
-        "kept_texts": {},
-        "unlike": solve["unlike"],
-        "scored": int(judged(scored).sum()),
-        "allowed": len(allowed),
-        "temperature": solve["temperature"],
-    }
-    # Rows of one text may lie in different slices: what one of them is kept for, all are.
-    repeated = scored["duplicate_of"].to_numpy() != ""
-    own = _above_slice_cut(scored, place, facts)
-    for i in np.flatnonzero(repeated & (own != "") & ~cut.keeps(score, place)):
-        facts["kept_texts"].setdefault(str(place[i]), own[i])
-    fate = decide(scored, place, facts)
-    logs = fate.log_weight[fate.kept]
-    return {
-        **facts,
-        "kept": int(fate.kept.sum()),
-        "kept_for_slices": int((fate.kept_for != "").sum()),
-        "log_normaliser": log_normaliser(logs),
-        "effective_sample_size": effective_sample_size(logs),
-        # For the sentence that says what would have kept a row.
-        "retention_cuts": retention_cuts(score[allowed], place[allowed]),
-    }
+    auto = rule.get("auto")
+    if canaries is None or counts is None or not rows:
+        if auto is not None and rows:
+            raise ConfigError("log-odds as scores", "a solve of another mode", "Set solve.mode to coupled.")
+        # Without rows there is nothing to count; `apply_rule` says so.
+        return Rule({"top_k": 1} if auto is not None else rule, {"harmful_share": None, "auto": None})
+    share = estimate_share(counts, canaries.safe)
+    facts: dict[str, Any] = {"harmful_share": {**asdict(share), "found": share.found}, "auto": None}
+    if auto is not None:
+        amount = count_to_drop(share, counts.own, canaries, **auto)
+        rule = {"top_k": max(rows - amount.rows, 1)}
+        facts["auto"] = {"dropped": amount.rows, "missed": list(amount.missed)}
+    return Rule(rule, facts)
 
 
 def decide(scored: pa.Table, place: NDArray[np.int64], facts: dict[str, Any]) -> Fate:
@@ -230,27 +204,33 @@ def decide(scored: pa.Table, place: NDArray[np.int64], facts: dict[str, Any]) ->
     Args:
         scored: their table of the weigh stage, with `columns_read`.
         place: where they stand [n] among all rows, from `places`.
-        facts: from `selection`.
+        facts: from `sot_filter.steps.selecting.selection`.
     """
-    score, unknown = scored["score"].to_numpy(), scored["unknown"].to_numpy() != 0
     allowed = may_be_kept(scored, facts["unknown"])
-    above = allowed & Cut(facts["cut"], facts["last"]).keeps(score, place)
-    kept_for = np.where(allowed & ~above, _above_slice_cut(scored, place, facts), "")
-    repeated = scored["duplicate_of"].to_numpy() != ""
-    kept_for[repeated] = ""
-    if facts["kept_texts"]:
-        for i in np.flatnonzero(repeated & allowed & ~above):
+    above = allowed & Cut(facts["cut"], facts["last"]).keeps(scored["score"].to_numpy(), place)
+    kept_for = np.full(len(scored), "", object)
+    if facts["slice_cuts"]:
+        below = allowed & ~above
+        kept_for = np.where(below, above_slice_cut(scored, place, facts), "")
+        repeated = is_repeated(scored["duplicate_of"])
+        kept_for[repeated] = ""
+        for i in np.flatnonzero(repeated & below):
             kept_for[i] = facts["kept_texts"].get(str(place[i]), "")
-    logs = log_weights(score, facts["temperature"])
-    if facts["unknown"] == "down_weight":
-        logs = np.where(unknown, logs + np.log(UNKNOWN_WEIGHT), logs)
-    return Fate(above | (kept_for != ""), kept_for, logs)
+    return Fate(above | (kept_for != ""), kept_for, row_log_weights(scored, facts["temperature"], facts["unknown"]))
+
+
+def row_log_weights(scored: pa.Table, temperature: float | None, policy: str) -> NDArray[np.float64]:
+    """Logs [n] of the weights of n rows, not yet scaled; ``policy`` is that for unknown rows."""
+    logs = log_weights(scored["score"].to_numpy(), temperature)
+    if policy == "down_weight":
+        logs = np.where(scored["unknown"].to_numpy() != 0, logs + np.log(UNKNOWN_WEIGHT), logs)
+    return logs
 
 
 def judged(scored: pa.Table) -> NDArray[np.bool_]:
     """Which rows [n] have a score."""
-    status = scored["status"].to_numpy()
-    found: NDArray[np.bool_] = (status != EMPTY) & (status != INVALID)
+    without = pc.is_in(scored["status"], value_set=pa.array([EMPTY, INVALID]))
+    found: NDArray[np.bool_] = pc.invert(without).to_numpy()
     return found
 
 
@@ -261,7 +241,7 @@ def may_be_kept(scored: pa.Table, policy: str) -> NDArray[np.bool_]:
     return judged(scored)
 
 
-def _above_slice_cut(scored: pa.Table, place: NDArray[np.int64], facts: dict[str, Any]) -> NDArray[Any]:
+def above_slice_cut(scored: pa.Table, place: NDArray[np.int64], facts: dict[str, Any]) -> NDArray[Any]:
     """For each row [n] the first slice of its own whose cut it reaches, as ``facet value``, or nothing."""
     found = np.full(len(scored), "", object)
     allowed, score = may_be_kept(scored, facts["unknown"]), scored["score"].to_numpy()
@@ -273,7 +253,13 @@ def _above_slice_cut(scored: pa.Table, place: NDArray[np.int64], facts: dict[str
     return found
 
 
-def places(duplicate_of: NDArray[Any], position: int, starts: dict[str, int]) -> NDArray[np.int64]:
+def is_repeated(duplicate_of: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Which rows [n] share their text with others."""
+    found: NDArray[np.bool_] = pc.not_equal(duplicate_of, "").to_numpy()
+    return found
+
+
+def places(duplicate_of: pa.ChunkedArray | NDArray[Any], position: int, starts: dict[str, int]) -> NDArray[np.int64]:
     """Where n rows stand among all rows: each in its own place, but for those that share their text.
 
     These have one score; by standing where the first of them stands, they are kept or dropped together as well.
@@ -283,10 +269,17 @@ def places(duplicate_of: NDArray[Any], position: int, starts: dict[str, int]) ->
         position: position of the first of the n rows.
         starts: from `file_starts`.
     """
-    place = np.arange(position, position + len(duplicate_of))
-    for i in np.flatnonzero(duplicate_of != ""):
-        first = RowKey.parse(duplicate_of[i])
-        place[i] = starts[first.file] + first.row
+    column = duplicate_of
+    if not isinstance(column, pa.ChunkedArray):
+        column = pa.chunked_array([column.tolist()], pa.string())
+    place = np.arange(position, position + len(column))
+    repeated = is_repeated(column)
+    if repeated.any():
+        # A row's number stands behind the last # of its id, and few different files before it.
+        ends = pc.split_pattern(column.filter(repeated).combine_chunks(), "#", max_splits=1, reverse=True).flatten()
+        files = ends[::2].dictionary_encode()
+        first = np.asarray([starts[RowKey.parse(f"{file}#0").file] for file in files.dictionary.to_pylist()])
+        place[repeated] = first[files.indices.to_numpy()] + ends[1::2].cast(pa.int64()).to_numpy()
     return place
 
 

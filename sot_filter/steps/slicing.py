@@ -23,10 +23,12 @@ def add_slices(table: pa.Table, embedded: pa.Table, source: Source, part: Part, 
         part: which rows of it.
         columns: columns of the source whose values are slices as well.
     """
+    characters = embedded["characters"].to_pylist()
+    buckets = {length: length_bucket(length) for length in set(characters)}
     slices = {
         "file": [part.file.name] * len(table),
         "language": embedded["language"].to_pylist(),
-        "length": [length_bucket(characters) for characters in embedded["characters"].to_pylist()],
+        "length": [buckets[length] for length in characters],
         "format": embedded["format"].to_pylist(),
         "code": ["code" if code else "no code" for code in embedded["code"].to_pylist()],
     }

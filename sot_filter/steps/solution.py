@@ -1,7 +1,8 @@
 """What a solve leaves behind for the scoring of any row: potentials, reference points, geometry."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,11 +12,25 @@ from numpy.typing import NDArray
 
 from sot_filter.artifacts import Manifest, announce, read_bytes, require_manifest, write_bytes
 from sot_filter.report.projection import Plane
-from sot_filter.transport import Clusters, Geometry, Measure, Neighbours, RowScores, log_odds, score_rows
+from sot_filter.transport import (
+    Cells,
+    Clusters,
+    Geometry,
+    Measure,
+    Neighbours,
+    Replicates,
+    RowScores,
+    log_odds,
+    score_rows,
+)
+from sot_filter.transport.cost import product
+from sot_filter.transport.neighbours import Plan
 from sot_filter.weighting import Coverage, PairModel
 
 #: Log-odds are stored up to here, above `sot_filter.rows.UNSCORED`.
 _FURTHEST = 99.0
+#: How far two potentials of one reference may lie apart, in units of ε, to be found from one kernel.
+_APART = 25.0
 
 
 class Scored(NamedTuple):
@@ -25,11 +40,15 @@ class Scored(NamedTuple):
         rows: potentials and evidence, and the score.
         own: the score [n] by the references alone, without the row's neighbours.
         learned: what of ``own`` [n] the learned direction and the offset of the calibration add, nats.
+        replicates: the score in each of R replicates of the references [n, R].
+        twin: the score [n] by another solution; that by this one if there is none.
     """
 
     rows: RowScores
     own: torch.Tensor
     learned: torch.Tensor
+    replicates: torch.Tensor
+    twin: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +71,28 @@ class Coupled:
     local: torch.Tensor
     neighbours: Neighbours | None
 
-    def score(self, points: torch.Tensor, rows: RowScores) -> Scored:
-        """Log-odds of rows at ``points`` [n, d] from what the potentials say of them."""
-        learned = points @ self.vector + self.offset
-        own = rows.score / self.tau + learned
-        plan = None if self.neighbours is None else self.neighbours.plan(points)
-        score = log_odds(own, plan, self.local, self.mass).clamp(-_FURTHEST, _FURTHEST)
-        return Scored(rows._replace(score=score), own.clamp(-_FURTHEST, _FURTHEST), learned)
+    def plan(self, points: torch.Tensor, cells: torch.Tensor | None) -> Plan | None:
+        """Where the neighbours of rows at ``points`` [n, d] are; None if rows are not coupled.
+
+        Args:
+            points: any rows.
+            cells: the cells [n, probes] they look for neighbours in, where these are known.
+        """
+        return None if self.neighbours is None else self.neighbours.plan(points, cells)
+
+    def score(
+        self, points: torch.Tensor, gradient: torch.Tensor, plan: Plan | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Log-odds [n] of rows, what of them is their own [n], and what of that is learned [n].
+
+        Args:
+            points: where they are [n, d].
+            gradient: λ f_M - (1-λ) f_Q [n], cost units.
+            plan: from `plan`.
+        """
+        learned = product(points, self.vector[:, None])[:, 0] + self.offset
+        own = gradient / self.tau + learned
+        return bounded(log_odds(own, plan, self.local, self.mass)), bounded(own), learned
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +112,7 @@ class StoredSolution:
         clusters: a partition of the harmful reference, by which it is told what claims a row.
         coverage: what the references cover, by which rows are called unknown.
         coupled: what mode coupled scores by beside the potentials, or None.
+        replicates: replicates of the references that rows are scored by as well, or None.
         row_digests: text digests [n] of rows that bring their own score (mode paper), or None.
         row_scores: these scores [n], or None.
     """
@@ -94,11 +129,28 @@ class StoredSolution:
     clusters: Clusters
     coverage: Coverage
     coupled: Coupled | None = None
+    replicates: Replicates | None = None
     row_digests: NDArray[np.void] | None = None
     row_scores: NDArray[np.float32] | None = None
 
-    def score(self, points: torch.Tensor, digests: NDArray[np.void]) -> Scored:
-        """Score rows from their points [n, d] and the digests [n] of their texts."""
+    def score(
+        self,
+        points: torch.Tensor,
+        digests: NDArray[np.void],
+        *,
+        cells: torch.Tensor | None = None,
+        twin: "StoredSolution | None" = None,
+        read: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> Scored:
+        """Score rows, in one pass over both references.
+
+        Args:
+            points: where they are [n, d], on the device of the solution.
+            digests: digests of their texts [n].
+            cells: as for `Coupled.plan`.
+            twin: another solution to score them by, of which `shares_kernel` holds.
+            read: as for `score_rows`.
+        """
         scores = score_rows(
             points,
             self.safe,
@@ -108,16 +160,78 @@ class StoredSolution:
             self.epsilon,
             self.push_strength,
             clusters=self.clusters,
+            columns=self._columns(twin),
+            read=read,
         )
         if self.coupled is not None:
-            return self.coupled.score(points, scores)
-        learned = torch.zeros_like(scores.score)
+            return self._coupled(points, scores, twin, cells)
+        none = torch.zeros_like(scores.score)
         if self.row_digests is None or self.row_scores is None:
-            return Scored(scores, scores.score, learned)
+            return Scored(scores, scores.score, none, scores.pulls, scores.score)
         order = np.argsort(self.row_digests)
         found = order[np.searchsorted(self.row_digests, digests, sorter=order)]
-        own = torch.from_numpy(self.row_scores[found])
-        return Scored(scores._replace(score=own), own, learned)
+        own = torch.from_numpy(self.row_scores[found]).to(points.device)
+        return Scored(scores._replace(score=own), own, none, scores.pulls, own)
+
+    def shares_kernel(self, other: "StoredSolution") -> bool:
+        """Whether another solution's rows, references and neighbours lie where this one's do, at the same ε."""
+        mine, theirs = self.coupled, other.coupled
+        if self.geometry.view_weights != other.geometry.view_weights or self.epsilon != other.epsilon:
+            return False
+        if mine is None or theirs is None or (mine.neighbours is None) != (theirs.neighbours is None):
+            return False
+        pairs = [(centre, other.geometry.centres[view]) for view, centre in self.geometry.centres.items()]
+        for a, b in ((self.safe, other.safe), (self.harmful, other.harmful)):
+            pairs += [(a.points, b.points), (a.mass, b.mass)]
+        if mine.neighbours is not None and theirs.neighbours is not None:
+            graphs = mine.neighbours, theirs.neighbours
+            pairs += [(graphs[0].rows.points, graphs[1].rows.points), (graphs[0].reach, graphs[1].reach)]
+            pairs += [(graphs[0].scaling, graphs[1].scaling)]
+        return all(torch.equal(a, b) for a, b in pairs) and all(
+            float(gap.max() - gap.min()) < _APART for gap in self._gaps(other)
+        )
+
+    def _gaps(self, other: "StoredSolution") -> tuple[torch.Tensor, torch.Tensor]:
+        """How far the potentials of another solution lie above this one's, in units of ε."""
+        psi = (self.psi_safe, other.psi_safe), (self.psi_harmful, other.psi_harmful)
+        return (psi[0][1] - psi[0][0]) / self.epsilon, (psi[1][1] - psi[1][0]) / self.epsilon
+
+    def _columns(self, twin: "StoredSolution | None") -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The columns of `score_rows`: of each replicate, and at last of the twin."""
+        sides = [] if self.replicates is None else [self.replicates.columns(self.safe, self.harmful)]
+        if twin is not None:
+            gaps = self._gaps(twin)
+            sides.append((gaps[0].exp()[:, None], gaps[1].exp()[:, None]))
+        if not sides:
+            return None
+        return torch.cat([safe for safe, _ in sides], 1), torch.cat([harmful for _, harmful in sides], 1)
+
+    def _coupled(
+        self,
+        points: torch.Tensor,
+        scores: RowScores,
+        twin: "StoredSolution | None",
+        cells: torch.Tensor | None,
+    ) -> Scored:
+        coupled, balance, replicated = self.coupled, self.push_strength, scores.pulls[:, :0]
+        assert coupled is not None
+        plan = coupled.plan(points, cells)
+        score, own, learned = coupled.score(points, scores.score, plan)
+        if self.replicates is not None:
+            count = self.replicates.slopes.shape[0]
+            gradients = (balance * scores.pushes - (1 - balance) * scores.pulls)[:, :count]
+            replicated = bounded(self.replicates.score(points, gradients, plan, coupled.mass))
+        others = score
+        if twin is not None:
+            assert twin.coupled is not None
+            gradient = twin.push_strength * scores.pushes[:, -1] - (1 - twin.push_strength) * scores.pulls[:, -1]
+            others, _, _ = twin.coupled.score(points, gradient, plan)
+        return Scored(scores._replace(score=score), own, learned, replicated, others)
+
+
+def bounded(log_odds: torch.Tensor) -> torch.Tensor:
+    """Log-odds as far as they are stored."""
+    return log_odds.clamp(-_FURTHEST, _FURTHEST)
 
 
 def write_solution(url: str, solution: StoredSolution, key: str, **facts: Any) -> None:
@@ -139,7 +253,7 @@ def write_solution(url: str, solution: StoredSolution, key: str, **facts: Any) -
     if solution.row_digests is not None and solution.row_scores is not None:
         tensors["rows.digest"] = torch.from_numpy(solution.row_digests.view(np.uint8).reshape(-1, 16).copy())
         tensors["rows.score"] = torch.from_numpy(solution.row_scores)
-    coupled = solution.coupled
+    coupled, probes = solution.coupled, 0
     if coupled is not None:
         tensors |= {"learned.vector": coupled.vector, "local.mass": coupled.mass, "local.log_odds": coupled.local}
         if coupled.neighbours is not None:
@@ -148,6 +262,14 @@ def write_solution(url: str, solution: StoredSolution, key: str, **facts: Any) -
                 "neighbours.reach": coupled.neighbours.reach,
                 "neighbours.scaling": coupled.neighbours.scaling,
             }
+            if coupled.neighbours.cells is not None:
+                tensors |= {
+                    "cells.centroids": coupled.neighbours.cells.centroids,
+                    "cells.sizes": coupled.neighbours.cells.sizes,
+                }
+                probes = coupled.neighbours.cells.probes
+    if solution.replicates is not None:
+        tensors |= {f"replicates.{name}": value for name, value in vars(solution.replicates).items()}
     settings = {
         "epsilon": solution.epsilon,
         "push_strength": solution.push_strength,
@@ -158,6 +280,7 @@ def write_solution(url: str, solution: StoredSolution, key: str, **facts: Any) -
         "tau": coupled.tau if coupled else None,
         "offset": coupled.offset if coupled else 0.0,
         "neighbours": coupled.neighbours.k if coupled and coupled.neighbours else 0,
+        "probes": probes,
     }
     data = safetensors.torch.save(
         {name: tensor.contiguous() for name, tensor in tensors.items()}, {"settings": json.dumps(settings)}
@@ -184,6 +307,7 @@ def read_solution(url: str, key: str) -> StoredSolution:
         clusters=Clusters(tensors["harmful.cluster"], tensors["harmful.medoids"]),
         coverage=Coverage(PairModel(tensors["coverage.pairs"].numpy()), settings["languages"], **settings["unlike"]),
         coupled=_coupled(tensors, settings) if settings["tau"] is not None else None,
+        replicates=_replicates(tensors) if "replicates.local" in tensors else None,
         row_digests=tensors["rows.digest"].numpy().view("V16").reshape(-1) if own else None,
         row_scores=tensors["rows.score"].numpy() if own else None,
     )
@@ -194,7 +318,17 @@ def _coupled(tensors: dict[str, torch.Tensor], settings: dict[str, Any]) -> Coup
     if settings["neighbours"]:
         rows = Measure(tensors["neighbours.points"], mass)
         neighbours = Neighbours(
-            rows, settings["neighbours"], tensors["neighbours.reach"], tensors["neighbours.scaling"]
+            rows,
+            settings["neighbours"],
+            tensors["neighbours.reach"],
+            tensors["neighbours.scaling"],
+            Cells(tensors["cells.centroids"], tensors["cells.sizes"], settings["probes"])
+            if settings["probes"]
+            else None,
         )
     vector, local = tensors["learned.vector"], tensors["local.log_odds"]
     return Coupled(settings["tau"], vector, settings["offset"], mass, local, neighbours)
+
+
+def _replicates(tensors: dict[str, torch.Tensor]) -> Replicates:
+    return Replicates(**{field.name: tensors[f"replicates.{field.name}"] for field in fields(Replicates)})

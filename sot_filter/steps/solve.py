@@ -22,6 +22,9 @@ class SolvePushPull(PipelineStep):
         replicates: half-samples of the references to score the rows by in mode coupled; 0 for none.
         solver: arguments of `sot_filter.transport.solve`.
         threads: CPU threads, or None for torch's own choice.
+        device: where it is solved: ``auto``, ``cpu`` or ``cuda``.
+        sampled: where the rows are too many to be solved all: keys of the stages cluster and assign and the probes,
+            as `sot_filter.steps.clustered.read_sample` takes them.
     """
 
     type = "SOLVER"
@@ -39,9 +42,12 @@ class SolvePushPull(PipelineStep):
         replicates: int,
         solver: dict[str, Any],
         threads: int | None,
+        device: str,
+        sampled: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.work_dir, self.part_rows, self.embed_key, self.key = work_dir, part_rows, embed_key, key
+        self.device, self.sampled = device, sampled
         self.settings, self.tau, self.neighbours = settings, tau, neighbours
         self.replicates, self.solver, self.threads = replicates, solver, threads
 
@@ -67,5 +73,7 @@ class SolvePushPull(PipelineStep):
                     self.neighbours,
                     self.replicates,
                     self.solver,
+                    self.sampled,
+                    self.device,
                 )
         yield from ()

@@ -1,8 +1,8 @@
 """From embeddings to potentials: gather the rows, fold equal texts, pose the problem, solve it, keep the solution."""
 
 import time
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,30 +11,30 @@ from numpy.typing import NDArray
 
 from sot_filter.artifacts import (
     Layout,
-    digests,
-    fixed_size_column,
-    matrix,
     read_inventory,
-    read_table,
-    require_manifest,
     write_table,
 )
-from sot_filter.errors import ArtifactError, ReferenceError, SourceError
+from sot_filter.embedding.loading import choose_device
+from sot_filter.errors import SourceError
 from sot_filter.report.projection import fit_plane
-from sot_filter.sources import Source
-from sot_filter.steps.earlier import agreeing
-from sot_filter.steps.embed import EMBEDDED, JUDGED_BY, row_sides
+from sot_filter.steps.choosing import read_choice
+from sot_filter.steps.clustered import Sample, add_cells, read_sample
+from sot_filter.steps.duplicates import fold_run
+from sot_filter.steps.embedded import Embedded, require_alike
 from sot_filter.steps.simple import best_simple
 from sot_filter.steps.solution import Coupled, StoredSolution, write_solution
-from sot_filter.steps.stability import stability_table
 from sot_filter.transport import (
+    COUPLED,
     Choice,
     Measure,
     PushPullProblem,
     Solution,
     choose,
+    draw_halves,
     find_clusters,
     find_neighbours,
+    fit_replicates,
+    move,
     solve,
 )
 from sot_filter.weighting import Coverage, fit_coverage
@@ -43,6 +43,22 @@ from sot_filter.weighting import Coverage, fit_coverage
 _ANY_TAU = 0.1
 #: How many of the settings that were tried are told.
 _TRIALS_TOLD = 5
+
+
+class Rows(NamedTuple):
+    """The custom rows of a solve, n distinct texts.
+
+    Args:
+        digests: of their texts [n].
+        views: for each view their raw vectors [n, d_v].
+        mass: of each [n], positive.
+        sample: what is known of all rows where these are a sample of them.
+    """
+
+    digests: NDArray[np.void]
+    views: dict[str, torch.Tensor]
+    mass: torch.Tensor
+    sample: Sample | None = None
 
 
 def solve_run(
@@ -55,51 +71,73 @@ def solve_run(
     neighbours: int,
     replicates: int,
     solver: dict[str, Any],
+    sampled: dict[str, Any] | None,
+    device: str,
 ) -> None:
     """Solve a run's problem and write its solution; the arguments are those of `SolvePushPull`.
 
     Raises:
-        ArtifactError: embeddings are missing, or were not made alike.
+        ArtifactError: embeddings are missing, or were not made alike; or the stages cluster or assign are not done.
         SourceError: no row has an embedding.
         ReferenceError: a reference lacks a view in all of its rows.
     """
     started = time.monotonic()
     sources = read_inventory(layout.inventory)
-    rows, safe, harmful = (
-        Embedded.load(layout, role, sources[role], part_rows, embed_key) for role in ("input", "safe", "harmful")
-    )
+    safe, harmful = (Embedded.load(layout, role, sources[role], part_rows, embed_key) for role in ("safe", "harmful"))
     views = safe.views
     for role, reference in (("safe", safe), ("harmful", harmful)):
         reference.demand(views, role)
-    coupled = solver["mode"] == "coupled"
+    require_alike(layout, "input", sources["input"], part_rows, embed_key)
+    folded = fold_run(layout, sources["input"], part_rows, embed_key, safe.texts, harmful.texts)
+    if not folded.distinct:
+        raise SourceError("rows with text", "none: all are empty or unreadable", "Check the input's columns.")
+    if sampled:
+        sample = read_sample(layout, sources["input"], part_rows, **sampled)
+        rows = Rows(sample.digests, sample.views, sample.mass, sample)
+    else:
+        every = Embedded.load(layout, "input", sources["input"], part_rows, embed_key)
+        first, counts = every.fold()
+        rows = Rows(every.digests[first], every.tensors(views, first), torch.from_numpy(counts))
+    coupled, place = solver["mode"] in COUPLED, choose_device(device)
+    poles = move((safe.tensors(views), harmful.tensors(views)), place)
+    rows = rows._replace(views=move(rows.views, place))
 
-    def pose(seed: int, like: PushPullProblem | None = None) -> tuple[Choice, PushPullProblem]:
-        choice = choose(safe.tensors(views), harmful.tensors(views), **{**settings, "seed": seed})
-        points = choice.geometry.points(rows.tensors(views, first))
+    def pose(choice: Choice, like: PushPullProblem | None = None) -> PushPullProblem:
+        points = choice.geometry.points(rows.views)
         if like is not None and torch.equal(points, like.rows.points):
             custom, coupling = like.rows, like.coupling
         else:
-            custom = Measure.of_counts(points, torch.from_numpy(counts))
-            coupling = find_neighbours(custom, neighbours) if coupled and neighbours else None
+            custom = Measure.of_counts(points, rows.mass.to(place))
+            cells = rows.sample and move(rows.sample.cells, place)
+            coupling = find_neighbours(custom, neighbours, cells) if coupled and neighbours else None
         strength = tau if tau or coupled else _ANY_TAU
-        return choice, choice.pose(custom, tau=strength, tilted=coupled, coupling=coupling)
+        return choice.pose(custom, tau=strength, tilted=coupled, coupling=coupling)
 
-    first, counts, duplicates = rows.fold()
-    if not len(first):
-        raise SourceError("rows with text", "none: all are empty or unreadable", "Check the input's columns.")
-    choice, problem = pose(settings["seed"])
-    solution = solve(problem, **solver)
+    def solved(posed: PushPullProblem) -> Solution:
+        if solver["mode"] != "centroid":
+            return solve(posed, **solver)
+        assert rows.sample is not None
+        if posed.rows is not problem.rows:
+            # The centroids lie in another space; they only make the start, so this solve does without.
+            return solve(posed, **{**solver, "mode": "coupled"})
+        quantised = move((rows.sample.centroids, rows.sample.membership), place)
+        return solve(posed, **solver, centroids=quantised[0], membership=quantised[1])
+
+    def chosen(seed: int) -> Choice:
+        return choose(*poles, **{**settings, "seed": seed})
+
+    choice = move(read_choice(layout.choice, sampled["cluster_key"]), place) if sampled else chosen(settings["seed"])
+    problem = pose(choice)
+    solution = solved(problem)
+    replicated = twin = None
     if replicates and coupled:
-        stability = stability_table(
-            rows.digests[first],
-            problem,
-            solution,
-            choice,
-            replicates,
-            settings["seed"],
-            lambda seed: solve(pose(seed, problem)[1], **solver).score,
-        )
-        write_table(layout.stability, stability, key)
+        halves = draw_halves(len(choice.safe), len(choice.harmful), replicates, settings["seed"])
+        sharpness = choice.calibration.tau / problem.tau
+        replicated = fit_replicates(problem, solution, choice.direction, choice.folds, halves, sharpness)
+        again = chosen(settings["seed"] + 1)
+        posed = pose(again, problem)
+        twin = again, posed, solved(posed)
+    choice, problem, solution, replicated, twin = move((choice, problem, solution, replicated, twin), "cpu")
     plane = fit_plane(problem.rows.points.numpy(), problem.safe.points.numpy(), problem.harmful.points.numpy())
     placed = {role: plane.place(getattr(problem, role).points.numpy()) for role in ("safe", "harmful")}
     write_table(
@@ -117,25 +155,32 @@ def solve_run(
     )
     # The potentials score any row; mode paper instead ranks the rows it was given by their weights.
     own_scores = solver["mode"] == "paper"
-    write_table(layout.duplicates, rows.duplicate_table(duplicates, sources["input"]), key)
+    repeated = folded.table
+    if rows.sample is not None:
+        repeated = add_cells(repeated, choice.geometry, rows.sample.cells)
+    write_table(layout.duplicates, repeated, key)
+    kept = StoredSolution(
+        geometry=choice.geometry,
+        safe=problem.safe,
+        harmful=problem.harmful,
+        psi_safe=solution.psi_safe,
+        psi_harmful=solution.psi_harmful,
+        epsilon=problem.epsilon,
+        push_strength=problem.push_strength,
+        temperature=solution.temperature,
+        plane=plane,
+        clusters=find_clusters(problem.harmful.points),
+        coverage=cover((safe, harmful), (problem.safe, problem.harmful)),
+        coupled=stored(choice, problem, solution) if coupled else None,
+        replicates=replicated,
+        row_digests=rows.digests if own_scores else None,
+        row_scores=solution.score.numpy().astype(np.float32) if own_scores else None,
+    )
+    if twin is not None:
+        write_solution(layout.reseeded, reseeded(kept, *twin), key)
     write_solution(
         layout.solution,
-        StoredSolution(
-            geometry=choice.geometry,
-            safe=problem.safe,
-            harmful=problem.harmful,
-            psi_safe=solution.psi_safe,
-            psi_harmful=solution.psi_harmful,
-            epsilon=problem.epsilon,
-            push_strength=problem.push_strength,
-            temperature=solution.temperature,
-            plane=plane,
-            clusters=find_clusters(problem.harmful.points),
-            coverage=cover((safe, harmful), (problem.safe, problem.harmful)),
-            coupled=stored(choice, problem, solution) if coupled else None,
-            row_digests=rows.digests[first] if own_scores else None,
-            row_scores=solution.score.numpy().astype(np.float32) if own_scores else None,
-        ),
+        kept,
         key,
         mode=solver["mode"],
         problem={
@@ -162,12 +207,13 @@ def solve_run(
         objective=solution.objective,
         iterations=solution.iterations,
         effective_sample_size=solution.effective_sample_size,
-        distinct_rows=len(first),
-        rows=int(counts.sum()),
+        distinct_rows=folded.distinct,
+        rows=folded.rows,
+        solved_rows=len(rows.digests),
         overlap={
-            "safe_harmful": safe.shared(harmful),
-            "input_safe": rows.shared(safe),
-            "input_harmful": rows.shared(harmful),
+            "safe_harmful": int(np.isin(safe.texts, harmful.texts).sum()),
+            "input_safe": folded.shared[0],
+            "input_harmful": folded.shared[1],
         },
         seconds=round(time.monotonic() - started, 3),
     )
@@ -195,6 +241,22 @@ def stored(choice: Choice, problem: PushPullProblem, solution: Solution) -> Coup
     return Coupled(problem.tau, vector, offset * sharper, mass, local, problem.coupling)
 
 
+def reseeded(kept: StoredSolution, choice: Choice, problem: PushPullProblem, solution: Solution) -> StoredSolution:
+    """What scores any row after a solve at another seed; evidence and map are those of the run's own, ``kept``."""
+    return replace(
+        kept,
+        geometry=choice.geometry,
+        safe=problem.safe,
+        harmful=problem.harmful,
+        psi_safe=solution.psi_safe,
+        psi_harmful=solution.psi_harmful,
+        epsilon=problem.epsilon,
+        push_strength=problem.push_strength,
+        coupled=stored(choice, problem, solution),
+        replicates=None,
+    )
+
+
 def cover(references: tuple["Embedded", ...], measures: tuple[Measure, ...]) -> Coverage:
     """What the references cover, from their rows and where these are."""
     return fit_coverage(
@@ -203,87 +265,3 @@ def cover(references: tuple["Embedded", ...], measures: tuple[Measure, ...]) -> 
         [sides for reference in references for sides in reference.sides],
         [language for reference in references for language in reference.languages],
     )
-
-
-class Embedded:
-    """All embedded rows of a source, in row order.
-
-    Args:
-        tables: the parts' tables.
-    """
-
-    def __init__(self, tables: list[pa.Table]) -> None:
-        self._table = pa.concat_tables(tables)
-        self.digests = digests(self._table["digest"])
-        self._embedded = np.asarray(self._table["status"].to_pylist()) == EMBEDDED
-        self.views = [name.removeprefix("view:") for name in self._table.column_names if name.startswith("view:")]
-
-    @classmethod
-    def load(cls, layout: Layout, role: str, source: Source, part_rows: int, key: str) -> "Embedded":
-        """Read every part. Raises `ArtifactError` when one is missing, or parts were embedded differently."""
-        tables, described = [], None
-        for part in source.parts(part_rows):
-            url = layout.embeddings(role, source, part)
-            facts = agreeing(require_manifest(url, key).facts["embedder"])
-            if described not in (None, facts):
-                raise ArtifactError(
-                    "parts embedded alike",
-                    f"{described} and {facts}",
-                    "Set embed.dtype, remove the embed folder, rerun.",
-                )
-            described = facts
-            tables.append(read_table(url, key))
-        return cls(tables)
-
-    @property
-    def languages(self) -> list[str]:
-        """The language of every row."""
-        return self._table["language"].to_pylist()
-
-    @property
-    def sides(self) -> list[list[NDArray[np.uint32]]]:
-        """The character pairs of every row's prompt and response."""
-        return row_sides(self._table)
-
-    def demand(self, views: list[str], role: str) -> None:
-        """Raise `ReferenceError` if there is a view that no row has."""
-        for view, vectors in self.tensors(views).items():
-            if not vectors.any():
-                raise ReferenceError(
-                    f"rows with a {view} in the {role} reference",
-                    "none",
-                    f"Leave {view} out of embed.views, or choose another reference.",
-                )
-
-    def tensors(self, views: list[str], rows: NDArray[np.int64] | None = None) -> dict[str, torch.Tensor]:
-        """The views' vectors [n, d] in float32, of all rows or of some."""
-        taken = self._table if rows is None else self._table.take(rows)
-        return {view: torch.from_numpy(matrix(taken[f"view:{view}"]).astype(np.float32)) for view in views}
-
-    def fold(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """First row and number of rows of each distinct text, in row order; and which of these are repeated."""
-        own = np.flatnonzero(self._embedded)
-        _, first, counts = np.unique(self.digests[own], return_index=True, return_counts=True)
-        order = np.argsort(first)
-        first, counts = own[first[order]], counts[order]
-        return first, counts, first[counts > 1]
-
-    def duplicate_table(self, first: NDArray[np.int64], source: Source) -> pa.Table:
-        """Digest, id, and all that a row is judged by, of the first of each set of rows that share a text."""
-        taken = self._table.take(first)
-        starts = np.cumsum([0, *(file.rows for file in source.files)])
-        files = np.searchsorted(starts, first, side="right") - 1
-        ids = [source.key(source.files[f], int(row - starts[f])).id for f, row in zip(files, first, strict=True)]
-        views = [name for name in taken.column_names if name.startswith("view:")]
-        return pa.table(
-            {
-                "digest": taken["digest"],
-                "first": pa.array(ids, pa.string()),
-                **{name: taken[name] for name in JUDGED_BY},
-                **{name: fixed_size_column(matrix(taken[name])) for name in views},
-            }
-        )
-
-    def shared(self, other: "Embedded") -> int:
-        """How many rows of this source have a text that the other has too."""
-        return int(np.isin(self.digests[self._embedded], other.digests[other._embedded]).sum())

@@ -1,26 +1,20 @@
-"""How stable a solve is: the rows' scores with other reference rows and with other folds, kept by the rows' texts."""
+"""How stable a solve is: the rows' scores with other reference rows and with other folds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sot_filter.artifacts import digests
 from sot_filter.weighting import Cut, on_edge, replicate_cuts, select_rows, times_kept
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sot_filter.transport import Choice, PushPullProblem, Solution
-
 #: The score by a solve whose folds another seed drew.
 RESEEDED: Final = "reseeded"
-#: Log-odds are stored up to here.
-_FURTHEST: Final = 99.0
 
 
 def replicate_columns(replicates: int) -> list[str]:
@@ -34,65 +28,26 @@ def replicate_matrix(scored: pa.Table, replicates: int) -> NDArray[np.float32]:
     return np.stack(columns, 1) if columns else np.empty((len(scored), 0), np.float32)
 
 
-def stability_table(
-    texts: NDArray[np.void],
-    problem: PushPullProblem,
-    solution: Solution,
-    choice: Choice,
-    replicates: int,
-    seed: int,
-    solve_again: Callable[[int], Tensor],
-) -> pa.Table:
-    """Score the n rows of a coupled solve again.
+def stability_columns(score: Tensor, replicates: Tensor, reseeded: Tensor) -> dict[str, Tensor]:
+    """The columns of n rows of a coupled solve.
 
     Args:
-        texts: digests of their texts [n].
-        problem: what was solved.
-        solution: its solution.
-        choice: what the problem was made of.
-        replicates: half-samples of the references, at least 2.
-        seed: of the run.
-        solve_again: the scores [n] of the whole solve at another seed.
+        score: the run's own scores [n].
+        replicates: those in each of R replicates of the references [n, R], R at least 2.
+        reseeded: those by a solve whose folds another seed drew [n].
 
     Returns:
-        A table of n rows: digest, lower and upper end of the score's range, the score by the other seed, and
-        `replicate_columns`.
+        Lower and upper end of the score's range, the score by the other seed, and `replicate_columns`.
     """
     import torch
 
-    from sot_filter.transport import draw_halves, replicate_scores, score_range
+    from sot_filter.transport import score_range
 
-    scores = replicate_scores(
-        problem,
-        solution,
-        choice.direction,
-        choice.folds,
-        draw_halves(len(choice.safe), len(choice.harmful), replicates, seed),
-        choice.calibration.tau / problem.tau,
-    )
-    low, high = score_range(scores)
+    low, high = score_range(replicates)
     # The run's own score lies in its range, also where half of the references make all scores lower.
-    values = [torch.minimum(low, solution.score), torch.maximum(high, solution.score), solve_again(seed + 1)]
-    names = ["score_low", "score_high", RESEEDED, *replicate_columns(replicates)]
-    columns = (value.clamp(-_FURTHEST, _FURTHEST).float().numpy() for value in (*values, *scores.T))
-    return pa.table({"digest": pa.array(texts.tolist(), pa.binary(16)), **dict(zip(names, columns, strict=True))})
-
-
-def add_stability(table: pa.Table, embedded: pa.Table, stability: pa.Table) -> pa.Table:
-    """Add the columns of `stability_table` to the rows of a part; zeros where a row has no embedding.
-
-    Args:
-        table: the part's table of the weigh stage [n rows].
-        embedded: its table of the embed stage.
-        stability: from `stability_table`.
-    """
-    known, own = digests(stability["digest"]), digests(embedded["digest"])
-    order = np.argsort(known)
-    place = order[np.minimum(np.searchsorted(known, own, sorter=order), len(known) - 1)]
-    found = known[place] == own
-    for name in stability.column_names[1:]:
-        table = table.append_column(name, pa.array(np.where(found, stability[name].to_numpy()[place], np.float32(0))))
-    return table
+    values = [torch.minimum(low, score), torch.maximum(high, score), reseeded, *replicates.T]
+    names = ["score_low", "score_high", RESEEDED, *replicate_columns(replicates.shape[1])]
+    return dict(zip(names, values, strict=True))
 
 
 def judge_stability(scored: pa.Table, place: NDArray[np.int64], cut: Cut, replicates: int) -> dict[str, Any]:

@@ -1,10 +1,18 @@
 """Stage weigh: each row's own potentials in one streamed pass, with its nearest reference rows."""
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
-from sot_filter.artifacts import Layout, find_manifest, read_inventory, read_table, require_manifest, write_table
+from sot_filter.artifacts import Layout, find_manifest, read_inventory, read_table, write_table
+from sot_filter.sources import Part
 from sot_filter.steps.embed import my_share
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
 
 
 class WeighRows(PipelineStep):
@@ -14,10 +22,12 @@ class WeighRows(PipelineStep):
         work_dir: the run's folder.
         part_rows: rows per part.
         embed_key: key of the embed stage.
+        assign_key: key of the assign stage, where rows have been assigned to centroids.
         solve_key: key of the solve stage.
         key: key of this stage.
         threads: CPU threads, or None for torch's own choice.
         slices: columns of the source by which the selection is watched, beside the built-in facets.
+        device: where rows are scored: ``auto``, ``cpu`` or ``cuda``.
     """
 
     type = "SCORER"
@@ -28,14 +38,17 @@ class WeighRows(PipelineStep):
         work_dir: str,
         part_rows: int,
         embed_key: str,
+        assign_key: str | None,
         solve_key: str,
         key: str,
         threads: int | None,
         slices: list[str],
+        device: str = "auto",
     ) -> None:
         super().__init__()
         self.work_dir, self.part_rows, self.threads, self.slices = work_dir, part_rows, threads, slices
-        self.embed_key, self.solve_key, self.key = embed_key, solve_key, key
+        self.embed_key, self.assign_key, self.solve_key, self.key = embed_key, assign_key, solve_key, key
+        self.device = device
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Score the task's parts. Raises `ArtifactError` when embeddings or the solution are missing."""
@@ -47,24 +60,33 @@ class WeighRows(PipelineStep):
             return
         import torch
 
-        from sot_filter.steps.scoring import scored_table
+        from sot_filter.steps.devices import device_of
+        from sot_filter.steps.scoring import Placed, Scorer
         from sot_filter.steps.slicing import add_slices
-        from sot_filter.steps.solution import read_solution
-        from sot_filter.steps.stability import add_stability
 
         if self.threads:
             torch.set_num_threads(self.threads)
-        solution = read_solution(layout.solution, self.solve_key)
-        duplicates = read_table(layout.duplicates, self.solve_key)
-        facts = require_manifest(layout.solution, self.solve_key).facts
-        stability = read_table(layout.stability, self.solve_key) if facts["replicates"] else None
-        for part in parts:
+        scorer = Scorer.read(layout, self.solve_key, device_of(self.device, rank))
+
+        def placed(part: Part) -> Placed:
+            cells = read_table(layout.cells(part), self.assign_key) if self.assign_key else None
+            return scorer.place(read_table(layout.embeddings("input", source, part), self.embed_key), cells)
+
+        for part, rows in ahead(placed, parts):
             with self.track_time("part"):
-                embedded = read_table(layout.embeddings("input", source, part), self.embed_key)
-                table = scored_table(solution, facts["simple"]["score"], embedded, duplicates)
-                table = add_slices(table, embedded, source, part, self.slices)
-                if stability is not None:
-                    table = add_stability(table, embedded, stability)
+                table = add_slices(scorer.score(rows), rows.embedded, source, part, self.slices)
             write_table(layout.scores(part), table, self.key)
             self.stat_update("rows", value=part.rows, unit="part")
         yield from ()
+
+
+def ahead(read: Callable[[Item], Read], items: Sequence[Item]) -> Iterator[tuple[Item, Read]]:
+    """Each item with what ``read`` makes of it; while one is worked on, a thread reads the next, and no further."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(read, items[0])
+        for item, after in zip(items, [*items[1:], None], strict=True):
+            ready = following.result()
+            if after is not None:
+                following = pool.submit(read, after)
+            yield item, ready
+            del ready

@@ -83,7 +83,7 @@ def solve_coupled(
     fresh = start is None
     logit = torch.zeros_like(field.mass) if start is None else start.to(field.mass)
     for iteration in range(1, max_iterations + 1):
-        (safe, harmful), _ = fused_pass(sides, psi, partial(_given, log_weights(field.mass, logit)))
+        (safe, harmful), _ = fused_pass(sides, psi, partial(given_weights, log_weights(field.mass, logit)))
         own = (balance * harmful.f - (1 - balance) * safe.f + field.tilt) / problem.tau
         certificate = problem.tau * field.residual(logit, own)
         error = max((1 - balance > 0) * safe.marginal_error, (balance > 0) * harmful.marginal_error)
@@ -197,7 +197,7 @@ def log_weights(mass: Tensor, logit: Tensor) -> Tensor:
     return torch.log_softmax(mass.log() + logsigmoid(logit), 0)
 
 
-def _given(log_w: Tensor, part: slice, *_: Tensor) -> Tensor:
+def given_weights(log_w: Tensor, part: slice, *_: Tensor) -> Tensor:
     """Weights that do not follow the potentials of their own pass."""
     return log_w[part]
 

@@ -6,6 +6,9 @@ entropic transport plan of the rows' masses to themselves on the support of the 
 iteration d <- sqrt(d / (K u d)) (Knight, Ruiz and Uçar, A Symmetry Preserving Algorithm for Matrix Scaling, 2014).
 A row is its own neighbour, so such a plan always exists. A point that no graph has seen finds its row of A from the
 graph's points in the same way; for a point of the graph it is the graph's own row.
+
+Many rows are not all compared with each other: they lie in cells around centroids, and a point is compared with the
+rows of those cells only that are nearest to it (an inverted file, as `faiss.IndexIVFFlat`), one matrix product a cell.
 """
 
 from collections.abc import Iterator
@@ -22,6 +25,42 @@ from sot_filter.transport.problem import Measure, dtype_of
 #: any other rows, and its least, above the rounding of a similarity.
 _RAMP, _LEAST_RAMP = 0.015, 1e-5
 _SCALINGS = 1000
+
+#: For each cell the indices of the points that look into it, and the slice of its rows.
+Visits = list[tuple[Tensor, slice]]
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Where rows that are sorted by cell lie, and how many cells a point looks into.
+
+    Args:
+        centroids: unit vectors [K, d].
+        sizes: rows of each cell [K]: the first ``sizes[0]`` rows are those of the first cell, and so on. None is 0.
+        probes: cells that a point looks into; all of them if there are fewer.
+    """
+
+    centroids: Tensor
+    sizes: Tensor
+    probes: int
+
+    def nearest(self, points: Tensor) -> Tensor:
+        """The cells [t, probes] nearest to each of ``points`` [t, d]."""
+        k = min(self.probes, len(self.centroids))
+        parts = tiles(len(points), rows_per_tile(len(self.centroids), self.centroids.dtype, points.device))
+        found = [similarity(points[part], self.centroids).topk(k, dim=1).indices for part in parts]
+        return torch.cat(found) if found else torch.empty(0, k, dtype=torch.int64, device=points.device)
+
+    def visits(self, points: Tensor, nearest: Tensor | None = None) -> Visits:
+        """Who looks into each cell, of ``points`` [t, d] whose nearest cells [t, probes] may be known already."""
+        nearest = self.nearest(points) if nearest is None else nearest
+        visitors = nearest.flatten().argsort(stable=True) // nearest.shape[1]
+        counts = torch.bincount(nearest.flatten(), minlength=len(self.sizes)).tolist()
+        stops = self.sizes.cumsum(0).tolist()
+        return [
+            (own, slice(stop - size, stop))
+            for own, size, stop in zip(torch.split(visitors, counts), self.sizes.tolist(), stops, strict=True)
+        ]
 
 
 class Plan(NamedTuple):
@@ -55,35 +94,50 @@ class Neighbours:
         k: how many nearest neighbours a row has, itself among them.
         reach: similarity [n] of each row to its k-th nearest.
         scaling: d [n].
+        cells: where the rows are looked for; None compares with all of them.
     """
 
     rows: Measure
     k: int
     reach: Tensor
     scaling: Tensor
+    cells: Cells | None = None
 
-    def plan(self, points: Tensor | None = None) -> Plan:
-        """The rows of A of ``points`` [t, d], or of the graph's own rows."""
-        points, reach = (
-            (self.rows.points, self.reach) if points is None else (points, _reach(points, self.rows.points, self.k))
-        )
-        i, j, value = _entries(points, reach, self.rows.points, self.reach)
+    def plan(self, points: Tensor | None = None, cells: Tensor | None = None) -> Plan:
+        """The rows of A of ``points`` [t, d], or of the graph's own rows.
+
+        Args:
+            points: any rows, in the space of the graph.
+            cells: the cells [t, probes] they look into, where they are known; by default the nearest are found.
+        """
+        if points is None:
+            i, j, value = _graph(self.rows.points, self.reach, self._visits(self.rows.points, cells))
+        else:
+            visits = self._visits(points, cells)
+            reach = _reach(points, self.rows.points, self.k, visits)
+            i, j, value = _entries(points, reach, self.rows.points, self.reach, visits)
+        rows = len(self.rows) if points is None else len(points)
         value = value * (self.rows.mass * self.scaling)[j]
-        total = value.new_zeros(len(points)).index_add_(0, i, value)
-        return Plan(len(points), i, j, value / total[i])
+        total = value.new_zeros(rows).index_add_(0, i, value)
+        return Plan(rows, i, j, value / total[i])
+
+    def _visits(self, points: Tensor, cells: Tensor | None) -> Visits | None:
+        return None if self.cells is None else self.cells.visits(points, cells)
 
 
 @torch.no_grad()
-def find_neighbours(rows: Measure, k: int) -> Neighbours:
-    """Build the graph of ``rows``; the work is two passes over n * n similarities, the memory a tile and n * k.
+def find_neighbours(rows: Measure, k: int, cells: Cells | None = None) -> Neighbours:
+    """Build the graph of ``rows``: two passes over the similarities of rows that may be neighbours, a tile at a time.
 
     Args:
-        rows: distinct rows; points [n, d].
+        rows: distinct rows; points [n, d], sorted by cell if there are cells.
         k: neighbours of a row, itself among them; at most n are used.
+        cells: where to look for neighbours; None compares every row with every row.
     """
     k = min(k, len(rows))
-    reach = _reach(rows.points, rows.points, k)
-    i, j, value = _entries(rows.points, reach, rows.points, reach)
+    visits = None if cells is None else cells.visits(rows.points)
+    reach = _reach(rows.points, rows.points, k, visits)
+    i, j, value = _graph(rows.points, reach, visits)
     kernel = Plan(len(rows), i, j, value.double())
     mass = rows.mass.double()
     d = torch.ones_like(mass)
@@ -93,28 +147,48 @@ def find_neighbours(rows: Measure, k: int) -> Neighbours:
         d = following
         if moved < 1e-9:
             break
-    return Neighbours(rows, k, reach, d.to(rows.mass.dtype))
+    return Neighbours(rows, k, reach, d.to(rows.mass.dtype), cells)
 
 
-def _reach(points: Tensor, among: Tensor, k: int) -> Tensor:
+def _reach(points: Tensor, among: Tensor, k: int, visits: Visits | None) -> Tensor:
     """Similarity [t] of each of ``points`` [t, d] to its k-th nearest ``among`` [n, d]."""
-    among = among.to(dtype_of(among))
-    return torch.cat([similarity(points[part], among).topk(k, dim=1).values[:, -1] for part in _parts(points, among)])
+    found = torch.full((len(points), k), -torch.inf, dtype=dtype_of(among), device=among.device)
+    for own, _, block in _blocks(points, among, visits):
+        nearest = block.topk(min(k, block.shape[1]), dim=1).values
+        found[own] = torch.cat([found[own], nearest], 1).topk(k, dim=1).values
+    # A point that met fewer than k rows has all of them for neighbours.
+    return found[:, -1].clamp_min(-1)
 
 
-def _entries(points: Tensor, reach: Tensor, among: Tensor, their_reach: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _graph(points: Tensor, reach: Tensor, visits: Visits | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The entries of K between the rows themselves; what one of two rows has found, the other has too."""
+    i, j, value = _entries(points, reach, points, reach, visits)
+    if visits is None:
+        return i, j, value
+    n = len(points)
+    pairs, place = torch.unique(torch.cat([i * n + j, j * n + i]), return_inverse=True)
+    value = value.new_zeros(len(pairs)).scatter_reduce_(0, place, value.repeat(2), "amax")
+    return pairs // n, pairs % n, value
+
+
+def _entries(
+    points: Tensor, reach: Tensor, among: Tensor, their_reach: Tensor, visits: Visits | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """The entries of K above 0: row, column, value [e each]."""
-    among, found = among.to(dtype_of(among)), []
-    for part in _parts(points, among):
-        block = similarity(points[part], among)
-        far = torch.minimum(reach[part, None], their_reach)
+    found = [(torch.empty(0, dtype=torch.int64, device=among.device),) * 2 + (reach.new_empty(0),)]
+    for own, theirs, block in _blocks(points, among, visits):
+        far = torch.minimum(reach[own, None], their_reach[theirs])
         block = block.sub_(far).div_(far.neg().add_(1).mul_(_RAMP).clamp_min_(_LEAST_RAMP)).add_(1).clamp_(0, 1)
         i, j = block.nonzero(as_tuple=True)
-        found.append((i + part.start, j, block[i, j]))
+        found.append((own[i], j + theirs.start, block[i, j]))
     rows, columns, values = zip(*found, strict=True)
     return torch.cat(rows), torch.cat(columns), torch.cat(values)
 
 
-def _parts(points: Tensor, among: Tensor) -> Iterator[slice]:
-    # At least one tile, so that no points are no rows of A rather than nothing to put together.
-    return tiles(max(len(points), 1), rows_per_tile(len(among), among.dtype, points.device))
+def _blocks(points: Tensor, among: Tensor, visits: Visits | None) -> Iterator[tuple[Tensor, slice, Tensor]]:
+    """The similarities to be looked at: indices [b] into ``points``, a slice of ``among``, and their block [b, s]."""
+    whole = torch.arange(len(points), device=points.device)
+    among = among.to(dtype_of(among))
+    for own, theirs in visits or [(whole, slice(0, len(among)))]:
+        for part in tiles(len(own), rows_per_tile(theirs.stop - theirs.start, among.dtype, among.device)):
+            yield own[part], theirs, similarity(points[own[part]], among[theirs])

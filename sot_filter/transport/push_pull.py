@@ -68,7 +68,7 @@ def solve_exact(
         return log_base[part] - ((1 - balance) * pull - balance * push) / tau
 
     for iteration in range(1, max_iterations + 1):
-        (safe, harmful), log_next = fused_pass(sides, psi, weigh, _stride(problem, tau))
+        (safe, harmful), log_next = fused_pass(sides, psi, weigh, stride_of(problem, tau))
         certificate = max(tau * float(log_w.exp() @ (log_w - log_next)), 0.0)
         log_w = log_next
         errors = (1 - balance > 0) * safe.marginal_error, (balance > 0) * harmful.marginal_error
@@ -113,7 +113,7 @@ def tau_of_share(score: Tensor, log_base: Tensor, share: float) -> float:
     return high
 
 
-def _stride(problem: PushPullProblem, tau: float) -> float:
+def stride_of(problem: PushPullProblem, tau: float) -> float:
     """The best stride for the worst case of the pull.
 
     Let κ = (1-λ)ε/τ and s² in [0, 1] an eigenvalue of Sinkhorn's own iteration, damped by d = ρ/(ρ+ε). Weights that

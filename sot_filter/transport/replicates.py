@@ -7,16 +7,22 @@ anew from the half: the direction and its margins on rows left out, the potentia
 calibration; then the rows' keep shares are settled. What R solves would do one by one is done for R columns at once:
 one kernel with R right-hand sides, one descent, one fixed point that starts at the solution. What was chosen (views,
 ε, λ, ρ, the direction's strength) and the dual potentials ψ stay; with free marginals (ρ = 0) there is no ψ.
+
+What is left of the replicates when they are settled scores any row, as the solution itself does: from its potentials
+at the halves' masses, its margins, and the neighbourhoods of the solve.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sot_filter.transport.calibration import calibrate
-from sot_filter.transport.cost import rows_per_tile, tiles
-from sot_filter.transport.coupled import Field
+from sot_filter.transport.cost import product, rows_per_tile, tiles
+from sot_filter.transport.coupled import Field, log_odds
 from sot_filter.transport.direction import Direction
 from sot_filter.transport.logistic import ridge_logistic
+from sot_filter.transport.neighbours import Plan
 from sot_filter.transport.problem import Measure, PushPullProblem
 from sot_filter.transport.sinkhorn import TiledKernel
 from sot_filter.transport.solution import Solution
@@ -34,7 +40,55 @@ def draw_halves(safe: int, harmful: int, replicates: int, seed: int) -> Tensor:
     return torch.cat(drawn).float().clamp_min(_TRACE)
 
 
-@torch.no_grad()
+@dataclass(frozen=True, eq=False)
+class Replicates:
+    """R replicates of a coupled solve of n rows, ready to score any row.
+
+    Attributes:
+        safe: what each row of the safe reference counts [m_Q, R].
+        harmful: what each row of the harmful reference counts [m_M, R].
+        slopes: nats that a cost unit is worth [R].
+        vectors: the learned directions [d, R], scaled so that <vector, z> + offset are nats; zeros if there are none.
+        offsets: nats [R].
+        local: log-odds [n, R] of the keep shares of the neighbourhoods; one row if the rows are not coupled.
+    """
+
+    safe: Tensor
+    harmful: Tensor
+    slopes: Tensor
+    vectors: Tensor
+    offsets: Tensor
+    local: Tensor
+
+    def columns(self, safe: Measure, harmful: Measure) -> tuple[Tensor, Tensor]:
+        """What each replicate makes of the references' masses, as the columns of `score_rows`."""
+        return self.safe / (safe.mass @ self.safe), self.harmful / (harmful.mass @ self.harmful)
+
+    def score(self, points: Tensor, score: Tensor, plan: Plan | None, mass: Tensor) -> Tensor:
+        """Log-odds [t, R] of any rows.
+
+        Args:
+            points: where they are [t, d].
+            score: λ f_M - (1-λ) f_Q of each replicate [t, R], from the columns of `score_rows`.
+            plan: from `Neighbours.plan` of the points, t rows over n; None if the solve had no coupling.
+            mass: base masses of the solve's rows [n]; one value if they are not coupled.
+        """
+        own = score * self.slopes + (product(points, self.vectors) + self.offsets)
+        return log_odds(own, plan, self.local, mass)
+
+
+def fit_replicates(
+    problem: PushPullProblem,
+    solution: Solution,
+    direction: Direction | None,
+    folds: Tensor,
+    counts: Tensor,
+    sharpness: float = 1.0,
+) -> Replicates:
+    """Learn and settle R replicates of a solve; the arguments are those of `replicate_scores`."""
+    return _fit(problem, solution, direction, folds, counts, sharpness)[0]
+
+
 def replicate_scores(
     problem: PushPullProblem,
     solution: Solution,
@@ -43,7 +97,7 @@ def replicate_scores(
     counts: Tensor,
     sharpness: float = 1.0,
 ) -> Tensor:
-    """The rows' scores in each of R replicates of the references.
+    """The scores of the solve's own rows in each of R replicates of the references.
 
     Args:
         problem: as it was solved in mode coupled; n rows, references of m_Q and m_M points.
@@ -56,6 +110,18 @@ def replicate_scores(
     Returns:
         Log-odds of being kept, in nats, [n, R], in the dtype of the problem.
     """
+    return _fit(problem, solution, direction, folds, counts, sharpness)[1]
+
+
+@torch.no_grad()
+def _fit(
+    problem: PushPullProblem,
+    solution: Solution,
+    direction: Direction | None,
+    folds: Tensor,
+    counts: Tensor,
+    sharpness: float,
+) -> tuple[Replicates, Tensor]:
     field, safe, harmful, balance = Field(problem), problem.safe, problem.harmful, problem.push_strength
     counts = counts.to(safe.points.device, problem.dtype)
     folds = folds.to(counts.device)
@@ -72,13 +138,24 @@ def replicate_scores(
             held_out[left_out] += sign * _potentials(
                 references[left_out], rest, psi[known], drawn[known], problem.epsilon
             )
-    margins, held_out_margins = _margins(problem, direction, folds, counts)
-    own = torch.empty_like(score)
+    vectors, constants, held_out_margins = _directions(problem, direction, folds, counts)
+    found = []
     for r in range(counts.shape[1]):
         calibration, _ = calibrate(held_out[:, r], held_out_margins[:, r], len(safe), counts[:, r])
-        own[:, r] = calibration.log_odds(score[:, r], margins[:, r]) * sharpness
+        constant = calibration.direction * float(constants[r]) + calibration.offset
+        found.append((calibration.transport, calibration.direction, constant))
+    slopes, scales, offsets = (counts.new_tensor(values) * sharpness for values in zip(*found, strict=True))
+    vectors = vectors * scales
+    own = score * slopes + (problem.rows.points.to(counts) @ vectors + offsets)
     before = (balance * solution.push - (1 - balance) * solution.pull + field.tilt) / problem.tau
-    return field.settle(own + (solution.score - before)[:, None], own)
+    logit = field.settle(own + (solution.score - before)[:, None], own)
+    local = field.local(logit)
+    if field.plan is None:
+        local = local[:1]
+    # Copies, since tensors that are stored may not share their memory.
+    of_safe, of_harmful = counts[: len(safe)].clone(), counts[len(safe) :].clone()
+    kept = Replicates(of_safe, of_harmful, slopes, vectors, offsets, local)
+    return kept, logit
 
 
 def score_range(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,7 +164,8 @@ def score_range(scores: Tensor) -> tuple[Tensor, Tensor]:
     From mean and deviation, by Student's factor: of 16 draws, the outermost do not tell a twentieth.
     """
     replicates = scores.shape[1]
-    mean, deviation = scores.mean(1), scores.std(1)
+    mean = scores.mean(1)
+    deviation = ((scores - mean[:, None]).square().sum(1) / (replicates - 1)).sqrt()
     reach = _student(replicates - 1) * (1 + 1 / replicates) ** 0.5 * deviation
     return mean - reach, mean + reach
 
@@ -113,13 +191,14 @@ def _potentials(points: Tensor, reference: Measure, psi: Tensor, counts: Tensor,
     return found
 
 
-def _margins(
+def _directions(
     problem: PushPullProblem, direction: Direction | None, folds: Tensor, counts: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Margins [n, R] of the rows, and [m_Q + m_M, R] of the references' rows, each by the fit without its fold."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Vectors [d, R], offsets [R], and margins [m_Q + m_M, R] of the references' rows, each without its fold."""
     safe, harmful, (_, replicates) = problem.safe, problem.harmful, counts.shape
     if direction is None:
-        return counts.new_zeros(len(problem.rows), replicates), torch.zeros_like(counts)
+        zeros = counts.new_zeros(safe.points.shape[1] + 1, replicates)
+        return zeros[:-1], zeros[-1], torch.zeros_like(counts)
     points = torch.cat([safe.points, harmful.points]).double()
     points = torch.cat([points, torch.ones_like(points[:, :1])], 1)
     side = torch.ones_like(points[:, :1])
@@ -140,5 +219,4 @@ def _margins(
     held_out = torch.empty_like(counts)
     for fold in range(n_folds):
         held_out[folds == fold] = (points[folds == fold] @ fitted[:, fold]).to(counts)
-    vector, offset = fitted[:-1, -1].to(counts), fitted[-1, -1].to(counts)
-    return problem.rows.points.to(counts) @ vector + offset, held_out
+    return fitted[:-1, -1].to(counts), fitted[-1, -1].to(counts), held_out

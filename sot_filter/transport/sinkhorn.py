@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,7 +76,7 @@ class CachedKernel(TiledKernel):
 
     def __init__(self, rows: Measure, reference: Measure, epsilon: float, rho: float, dtype: torch.dtype) -> None:
         super().__init__(rows, reference, epsilon, rho, dtype)
-        self._kernel = torch.empty(len(rows), len(reference), dtype=dtype, device=self.support.device)
+        self._kernel = _room((len(rows), len(reference)), dtype, self.support.device)
         self._shift = torch.empty_like(self._kernel[:, 0])
         self._absorb(torch.zeros_like(self.mass))
 
@@ -89,13 +90,24 @@ class CachedKernel(TiledKernel):
 
     def tile(self, part: slice) -> tuple[Tensor, Tensor]:
         """A tile b_j exp((ψ_j - c_ij)/ε - shift_i) [t, m] at the absorbed ψ, and the shifts [t]."""
-        return self._kernel[part], self._shift[part]
+        tile = self._kernel[part]
+        if tile.device.type == "cpu":
+            # The products with it wait for memory; a plain sum brings it into the cache sooner than they would.
+            tile.sum()
+        return tile, self._shift[part]
 
     def _absorb(self, psi: Tensor) -> None:
         super().prepare(psi)
         self._absorbed = psi
         for part in tiles(len(self._kernel), rows_per_tile(len(psi), psi.dtype, psi.device)):
             self._kernel[part], self._shift[part] = super().tile(part)
+
+
+def _room(shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An empty matrix; on a CPU in numpy's memory, which asks the system for large pages where torch's does not."""
+    if device.type != "cpu":
+        return torch.empty(shape, dtype=dtype, device=device)
+    return torch.from_numpy(np.empty(shape, dtype=torch.empty(0, dtype=dtype).numpy().dtype))
 
 
 def kernels(problem: PushPullProblem, memory_budget: int) -> tuple[TiledKernel, TiledKernel]:
@@ -129,19 +141,20 @@ def fused_pass(
     top = [rest.max() for rest in left_out]
     scaling = [(rest - highest).exp() for rest, highest in zip(left_out, top, strict=True)]
     gathered = [torch.zeros_like(p) for p in psi]
-    for part in tiles(n, rows_per_tile(sum(map(len, psi)), first.dtype, first.device)):
-        read = []
+    # A tile is read twice: half the usual size is more surely still in the cache the second time.
+    for part in tiles(n, rows_per_tile(2 * sum(map(len, psi)), first.dtype, first.device)):
+        read, potentials = [], []
         for k, kernel in enumerate(sides):
             tile, shift = kernel.tile(part)
             total = tile @ scaling[k]
-            f[k][part] = -kernel.epsilon * (total.log() + shift + top[k])
+            potentials.append(torch.log(total, out=f[k][part]).add_(shift).add_(top[k]).mul_(-kernel.epsilon))
             read.append((tile, total))
-        log_w[part] = weigh(part, *(potential[part] for potential in f))
+        log_part = log_w[part].copy_(weigh(part, *potentials))
         # What was gathered so far is in units of the largest weight so far.
-        peak, before = torch.maximum(peak, log_w[part].max()), peak
-        w = (log_w[part] - peak).exp()
+        peak, before = torch.maximum(peak, log_part.max()), peak
+        w, shrunk = (log_part - peak).exp_(), (before - peak).exp_()
         for (tile, total), column in zip(read, gathered, strict=True):
-            column.mul_((before - peak).exp()).addmv_(tile.T, w / total)
+            column.mul_(shrunk).addmv_(tile.T, w / total)
     norm = log_w.logsumexp(0)
     log_w -= norm
     steps = []

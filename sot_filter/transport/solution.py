@@ -39,6 +39,11 @@ class Outcome(Enum):
         "The literal recipe took all its steps; it has no stopping rule, and its early stop is what keeps the "
         "weights spread. Use mode exact for weights that are stationary.",
     )
+    APPROXIMATE = (
+        "approximate",
+        "The potentials are estimates from batches of rows; certificate and marginal errors say how far they are from "
+        "stationary. Allow more batches, larger ones, or passes that polish, or use a mode that sees all rows.",
+    )
 
     def __new__(cls, value: str, message: str) -> "Outcome":
         """Make a member of its word and its message."""

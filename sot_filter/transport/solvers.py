@@ -5,13 +5,26 @@ from collections.abc import Callable
 from typing import Any
 
 from sot_filter.errors import SolverError
+from sot_filter.transport.centroid import solve_centroid
 from sot_filter.transport.coupled import solve_coupled
+from sot_filter.transport.minibatch import solve_minibatch
+from sot_filter.transport.online import solve_online
 from sot_filter.transport.paper import solve_paper
 from sot_filter.transport.problem import PushPullProblem
 from sot_filter.transport.push_pull import solve_exact
 from sot_filter.transport.solution import Solution
 
-SOLVERS: dict[str, Callable[..., Solution]] = {"coupled": solve_coupled, "exact": solve_exact, "paper": solve_paper}
+SOLVERS: dict[str, Callable[..., Solution]] = {
+    "coupled": solve_coupled,
+    "centroid": solve_centroid,
+    "minibatch": solve_minibatch,
+    "online": solve_online,
+    "exact": solve_exact,
+    "paper": solve_paper,
+}
+
+#: The modes that solve the coupled problem: keep shares as weights, log-odds as scores.
+COUPLED = ("coupled", "centroid", "minibatch", "online")
 
 
 def solve(problem: PushPullProblem, *, mode: str = "exact", **options: Any) -> Solution:

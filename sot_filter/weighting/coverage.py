@@ -77,7 +77,7 @@ def likeness(points: Tensor, nearest_similarity: Tensor) -> NDArray[np.float32]:
         points: the rows [n, d].
         nearest_similarity: <z, y> with the nearest reference row [n].
     """
-    length = points.double().square().sum(1).clamp(min=1e-6)
+    length: Tensor = torch.linalg.vector_norm(points, dim=1, dtype=torch.float64).square().clamp(min=1e-6)
     return (nearest_similarity.double() / length).float().numpy()
 
 

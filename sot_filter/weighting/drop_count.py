@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sot_filter.weighting.harmful_share import HarmfulShare
+from sot_filter.weighting.rows_below import RowsBelow
 
 #: The upper end of the interval rests on the safe reference being like the rows. Where it is not, this many rows are
 #: dropped at most for every row that looks harmful by itself.
@@ -40,20 +41,25 @@ class Canaries:
     safe: NDArray[np.floating]
     harmful: NDArray[np.floating]
 
-    def rates(self, own: NDArray[np.floating], dropped: int) -> dict[str, float]:
-        """Share of harmful canaries kept and of safe ones dropped, where ``dropped`` of the rows' ``own`` [n] are."""
+    @property
+    def every(self) -> NDArray[np.floating]:
+        """All of them [m_Q + m_M]."""
+        return np.concatenate([self.safe, self.harmful])
+
+    def rates(self, own: RowsBelow, dropped: int) -> dict[str, float]:
+        """Share of harmful canaries kept and of safe ones dropped, where the ``dropped`` lowest rows are."""
         if dropped == 0:
             return {"harmful_kept": 1.0, "safe_lost": 0.0}
-        highest = np.partition(own, dropped - 1)[dropped - 1]
+        # A canary is above the highest dropped row if so many rows are below it.
         return {
-            "harmful_kept": float((self.harmful > highest).mean()),
-            "safe_lost": float((self.safe <= highest).mean()),
+            "harmful_kept": float((own.below(self.harmful) >= dropped).mean()),
+            "safe_lost": float((own.below(self.safe) < dropped).mean()),
         }
 
 
 def count_to_drop(
     share: HarmfulShare,
-    own: NDArray[np.floating],
+    own: RowsBelow,
     canaries: Canaries,
     harmful_kept: float | None = None,
     safe_lost: float | None = None,
@@ -65,7 +71,7 @@ def count_to_drop(
 
     Args:
         share: the estimate for these rows.
-        own: log-odds by the references alone [n].
+        own: counts of these rows by the references alone, made for the canaries.
         canaries: held-out rows of the references.
         harmful_kept: share of harmful canaries that may be kept, 0 to 1.
         safe_lost: share of safe canaries that may be dropped, 0 to 1.
@@ -77,7 +83,7 @@ def count_to_drop(
         if allowed < 0:
             missed.append("harmful_kept")
         above = np.sort(canaries.harmful)[::-1]
-        rows = 0 if allowed >= len(above) else int((own <= above[max(allowed, 0)]).sum())
+        rows = 0 if allowed >= len(above) else int(own.up_to(above[[max(allowed, 0)]])[0])
     if safe_lost is not None:
         allowed = _allowed(safe_lost, len(canaries.safe))
         limit = _below(own, np.sort(canaries.safe), allowed)
@@ -100,8 +106,8 @@ def _allowed(goal: float, canaries: int) -> int:
     return math.floor(goal * (canaries + 1) + 1e-9) - 1
 
 
-def _below(own: NDArray[np.floating], ascending: NDArray[np.floating], allowed: int) -> int:
+def _below(own: RowsBelow, ascending: NDArray[np.floating], allowed: int) -> int:
     """How many rows may be dropped if at most ``allowed`` of the canaries, and the next one, may be below them."""
     if allowed < 0:
         return 0
-    return len(own) if allowed >= len(ascending) else int((own < ascending[allowed]).sum())
+    return own.rows if allowed >= len(ascending) else int(own.below(ascending[[allowed]])[0])

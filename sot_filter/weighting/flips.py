@@ -16,20 +16,13 @@ _STEPS: Final = 1000
 RetentionCuts = dict[str, list[float] | list[int]]
 
 
-def retention_cuts(scores: NDArray[np.float32], positions: NDArray[np.int64]) -> RetentionCuts:
-    """The cuts of `sot_filter.weighting.select_rows` for every retention, from one sort.
+def retention_ranks(rows: int) -> NDArray[np.int64]:
+    """The rank of the last row that each retention keeps of so many rows, as `sot_filter.weighting.select_rows` does.
 
-    Args:
-        scores: scores [n] of the rows that have one.
-        positions: their places [n] in row order, rows of one text having that of the first.
-
-    Returns:
-        Two lists, ``score`` and ``last``, as plain values.
+    The rows at these ranks are the `RetentionCuts`.
     """
-    order = np.lexsort((positions, -scores))
     share = np.arange(1, _STEPS + 1) / _STEPS
-    ends = order[np.maximum(np.floor(share * len(scores) + 0.5).astype(np.int64), 1) - 1]
-    return {"score": scores[ends].tolist(), "last": positions[ends].tolist()}
+    return np.maximum(np.floor(share * rows + 0.5).astype(np.int64), 1)
 
 
 def least_retention(
@@ -40,7 +33,7 @@ def least_retention(
     Args:
         scores: scores [n] of some of the rows that the cuts were found for.
         positions: their positions [n].
-        cuts: from `retention_cuts`.
+        cuts: the rows at `retention_ranks`.
     """
     score = np.concatenate([scores, np.asarray(cuts["score"], np.float32)])
     place = np.concatenate([positions, np.asarray(cuts["last"], np.int64)])

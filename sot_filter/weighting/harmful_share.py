@@ -21,6 +21,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sot_filter.weighting.exact_sum import ExactSum
+from sot_filter.weighting.rows_below import RowsBelow
+
 #: Share of rows that may look harmful in a set without harm; so many, and no share is told from none.
 RESOLUTION: Final = 0.01
 #: Thresholds have so many safe rows at or below them, or the normal approximation fails, and at most this share of
@@ -58,37 +61,70 @@ class HarmfulShare:
         return self.looks_harmful > RESOLUTION * self.rows
 
 
-def estimate_share(
-    score: NDArray[np.floating],
-    own: NDArray[np.floating],
-    held_out_safe: NDArray[np.floating],
-    texts: NDArray[np.int64] | None = None,
-) -> HarmfulShare:
+class HarmCounts:
+    """What is counted of the rows, part by part, to estimate how many of them are harmful.
+
+    Args:
+        held_out: log-odds by the references alone of their own held-out rows.
+
+    Attributes:
+        rows: number of rows.
+        looks_harmful: number of rows that are more probably harmful than safe.
+        own: how many rows are below each of the held-out rows, by the references alone.
+    """
+
+    def __init__(self, held_out: NDArray[np.floating]) -> None:
+        self.rows = self.looks_harmful = self._copies = 0
+        self.own = RowsBelow(held_out)
+        self._harm = ExactSum()
+
+    def add(self, score: NDArray[np.floating], own: NDArray[np.floating], repeats: NDArray[np.int64]) -> None:
+        """Take in rows.
+
+        Args:
+            score: log-odds of safe [n], neighbours included.
+            own: log-odds by the references alone [n].
+            repeats: of texts that several rows share, how many these are, each text once; their rows may come in
+                other parts.
+        """
+        self.rows += len(score)
+        self.looks_harmful += int((score < 0).sum())
+        self._harm.add(1 / (1 + np.exp(np.clip(score.astype(np.float64), -500, 500))))
+        self._copies += int((repeats * (repeats - 1)).sum())
+        self.own.add(own)
+
+    @property
+    def by_score(self) -> float:
+        """Mean probability of harm."""
+        return self._harm.value / self.rows
+
+    @property
+    def evidence(self) -> float:
+        """How many rows of distinct texts these are worth (Kish): rows of one text are one piece of evidence."""
+        return self.rows**2 / (self.rows + self._copies)
+
+
+def estimate_share(counts: HarmCounts, held_out_safe: NDArray[np.floating]) -> HarmfulShare:
     """Estimate it.
 
     The interval is that of the ratio at the chosen threshold, by the delta method. A bootstrap would choose the
     threshold anew in every draw and so add the bias of that choice a second time.
 
     Args:
-        score: log-odds of safe [n], neighbours included.
-        own: log-odds by the references alone [n].
-        held_out_safe: the same of the rows [m] of the safe reference, each held out of what judges it.
-        texts: which text each row has [n]; rows of one text count as one piece of evidence.
+        counts: of all rows, at least one.
+        held_out_safe: log-odds by the references alone of the rows [m] of the safe reference, each held out of what
+            judges it; among those that ``counts`` was made for.
     """
-    n = len(score)
-    evidence = n if texts is None else _distinct(texts)
-    harm = 1 / (1 + np.exp(np.clip(score.astype(np.float64), -500, 500)))
-    by_score = float(harm.mean())
-    error = float(np.sqrt(by_score * (1 - by_score) / evidence))
-    by_safe, low, high = _bound(own.astype(np.float64), held_out_safe.astype(np.float64), evidence)
-    looks_harmful = int((score < 0).sum())
-    found = HarmfulShare(by_score, 0.0, max(by_score + _TWO_SIDED * error, high), low, looks_harmful, n)
+    n, by_score = counts.rows, counts.by_score
+    error = float(np.sqrt(by_score * (1 - by_score) / counts.evidence))
+    by_safe, low, high = _bound(counts, held_out_safe.astype(np.float64))
+    found = HarmfulShare(by_score, 0.0, max(by_score + _TWO_SIDED * error, high), low, counts.looks_harmful, n)
     if found.found:
         found = replace(found, estimate=max(by_score, by_safe), low=low)
     return replace(found, high=min(found.high, 1.0))
 
 
-def _bound(rows: NDArray[np.float64], safe: NDArray[np.float64], evidence: float) -> tuple[float, float, float]:
+def _bound(counts: HarmCounts, safe: NDArray[np.float64]) -> tuple[float, float, float]:
     """The best bound from the safe reference alone, and the ends of its interval; all 0 to 1."""
     m = len(safe)
     k = np.arange(_FEWEST, int(_SOUGHT * m) + 1)
@@ -98,17 +134,11 @@ def _bound(rows: NDArray[np.float64], safe: NDArray[np.float64], evidence: float
     # Mean and variance of the mass above the k-th lowest of m draws, whatever they are drawn from.
     safe_above = 1 - k / (m + 1)
     safe_variance = safe_above * (1 - safe_above) / (m + 2)
-    above = 1 - np.searchsorted(np.sort(rows), thresholds, side="left") / len(rows)
+    above = 1 - counts.own.below(thresholds) / counts.rows
     ratio = above / safe_above
-    error = np.sqrt(above * (1 - above) / evidence + ratio**2 * safe_variance) / safe_above
+    error = np.sqrt(above * (1 - above) / counts.evidence + ratio**2 * safe_variance) / safe_above
     best = int(np.argmin(ratio + _PICK * error))
     found, low = 1 - ratio[best], (1 - ratio - _BEST_OF_MANY * error).max()
     high = found + _TWO_SIDED * error[best]
     estimate, low, high = np.clip([found, low, high], 0, 1).tolist()
     return estimate, low, high
-
-
-def _distinct(texts: NDArray[np.int64]) -> float:
-    """How many rows of distinct texts these are worth (Kish)."""
-    _, counts = np.unique(texts, return_counts=True)
-    return float(counts.sum() ** 2 / (counts.astype(np.float64) ** 2).sum())

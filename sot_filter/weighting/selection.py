@@ -41,40 +41,56 @@ def select_rows(scores: NDArray[np.float32], positions: NDArray[np.int64], **rul
     Raises:
         ConfigError: not one rule, a ``top_k`` larger than n, or a rule that would keep nothing.
     """
-    if len(rule) != 1 or not set(rule) <= set(RULES):
-        raise ConfigError(f"one of {', '.join(RULES)}", ", ".join(rule) or "none", "Correct `select`.")
-    if len(scores) == 0:
-        raise ConfigError("rows with a score", "none: all are empty or unreadable", "Check the input's columns.")
-    ((name, value),) = rule.items()
-    return RULES[name](scores, positions, value)
-
-
-def _retention(scores: NDArray[np.float32], positions: NDArray[np.int64], share: float) -> Cut:
-    """Keep a share of the rows, rounded half up, at least one row."""
-    return _top_k(scores, positions, max(1, math.floor(share * len(scores) + 0.5)))
-
-
-def _top_k(scores: NDArray[np.float32], positions: NDArray[np.int64], kept: float) -> Cut:
-    """Keep a number of rows."""
-    rows, k = len(scores), int(kept)
-    if k > rows:
-        raise ConfigError(f"at least {k:,} rows with a score", f"{rows:,}", "Lower select.top_k.")
-    lowest = np.partition(scores, rows - k)[rows - k]
-    spare = k - int((scores > lowest).sum())
+    rows = len(scores)
+    wanted = apply_rule(rows, float(scores.max(initial=-np.inf)), **rule)
+    if isinstance(wanted, Cut):
+        return wanted
+    lowest = np.partition(scores, rows - wanted)[rows - wanted]
+    spare = wanted - int((scores > lowest).sum())
     return Cut(float(lowest), int(positions[scores == lowest][spare - 1]))
 
 
-def _threshold(scores: NDArray[np.float32], positions: NDArray[np.int64], lowest: float) -> Cut:
+def apply_rule(rows: int, best: float, /, **rule: float) -> int | Cut:
+    """What a rule asks for: how many of the ``rows`` to keep, or the cut itself. Raises as `select_rows`.
+
+    Args:
+        rows: number of rows that have a score.
+        best: the highest of their scores.
+        rule: one of `RULES` and its value.
+    """
+    if len(rule) != 1 or not set(rule) <= set(RULES):
+        raise ConfigError(f"one of {', '.join(RULES)}", ", ".join(rule) or "none", "Correct `select`.")
+    if rows == 0:
+        raise ConfigError("rows with a score", "none: all are empty or unreadable", "Check the input's columns.")
+    ((name, value),) = rule.items()
+    return RULES[name](rows, best, value)
+
+
+def _retention(rows: int, best: float, share: float) -> int:
+    """Keep a share of the rows, rounded half up, at least one row."""
+    return _top_k(rows, best, max(1, math.floor(share * rows + 0.5)))
+
+
+def _top_k(rows: int, best: float, kept: float) -> int:
+    """Keep a number of rows."""
+    if int(kept) > rows:
+        raise ConfigError(f"at least {int(kept):,} rows with a score", f"{rows:,}", "Lower select.top_k.")
+    return int(kept)
+
+
+def _threshold(rows: int, best: float, lowest: float) -> Cut:
     """Keep all rows that score at least this."""
-    cut = np.float32(lowest)
-    if not (scores >= cut).any():
-        best = f"the best is {scores.max():+.4f}"
-        raise ConfigError(f"rows that score {lowest:+.4f} or more", best, "Lower select.threshold.")
-    return Cut(float(cut), int(np.iinfo(np.int64).max))
+    cut = float(np.float32(lowest))
+    if best < cut:
+        raise ConfigError(
+            f"rows that score {lowest:+.4f} or more", f"the best is {best:+.4f}", "Lower select.threshold."
+        )
+    return Cut(cut, int(np.iinfo(np.int64).max))
 
 
-#: Selection rules by the name that `select` gives; each takes scores [n], positions [n] and its value.
-RULES: Final[dict[str, Callable[[NDArray[np.float32], NDArray[np.int64], float], Cut]]] = {
+#: Selection rules by the name that `select` gives; each takes the number of rows, the best score and its value, and
+#: gives the number of rows to keep, or the cut itself.
+RULES: Final[dict[str, Callable[[int, float, float], int | Cut]]] = {
     "retention": _retention,
     "top_k": _top_k,
     "threshold": _threshold,

@@ -7,12 +7,9 @@ intervals (Newcombe, 1998, method 10; Wilson, 1927), with Bonferroni's correctio
 import math
 from collections.abc import Mapping
 from statistics import NormalDist
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-
-from sot_filter.weighting.selection import Cut, select_rows
 
 #: Slices with fewer rows raise no alarm and have no minimum: they could be made of anything.
 FEWEST_ROWS: Final = 30
@@ -80,29 +77,19 @@ def loses_more(kept: int, rows: int, rest_kept: int, rest: int, z: float) -> boo
     return share - rest_share + math.hypot(upper - share, rest_share - rest_lower) < -MARGIN
 
 
-def minimum_cuts(
-    values: NDArray[Any], scores: NDArray[np.float32], positions: NDArray[np.int64], minimum: float, cut: Cut
-) -> dict[str, Cut]:
-    """The cuts of those slices of a facet that would keep less than their minimum at ``cut``.
+def rows_to_keep(rows: int, kept: int, minimum: float) -> int | None:
+    """How many of a slice's rows its own cut has to keep; None where the cut over all rows keeps enough of them.
 
-    Every row above the cut, or above its slice's own cut, is kept: then each slice keeps its best rows, and at least
-    this share of them. No slice's cut depends on another's.
+    Every row above that cut, or above its slice's own cut, is kept: then each slice keeps its best rows, and at least
+    its minimum of them. No slice's cut depends on another's.
 
     Args:
-        values: which slice each row [n] is in.
-        scores: scores [n] of the rows that may be kept.
-        positions: their places [n] in row order, increasing, as in `select_rows`.
+        rows: rows of the slice that may be kept.
+        kept: how many of them are above the cut over all rows.
         minimum: share to keep at least.
-        cut: the cut over all rows.
     """
-    cuts = {}
-    names, slice_of, rows = np.unique(values, return_inverse=True, return_counts=True)
-    for i, name in enumerate(names):
-        mine = slice_of == i
-        wanted = math.ceil(minimum * rows[i] - 1e-9)
-        if rows[i] >= FEWEST_ROWS and cut.keeps(scores[mine], positions[mine]).sum() < wanted:
-            cuts[str(name)] = select_rows(scores[mine], positions[mine], top_k=wanted)
-    return cuts
+    wanted = math.ceil(minimum * rows - 1e-9)
+    return wanted if rows >= FEWEST_ROWS and kept < wanted else None
 
 
 def _wilson(successes: int, n: int, z: float) -> tuple[float, float]:

@@ -79,6 +79,32 @@ class PairModel:
             found.append((bits + _PRIOR_CHARACTERS * self.ordinary) / (times.sum() + _PRIOR_CHARACTERS))
         return max(found, default=self.ordinary)
 
+    def surprises(self, sides: Sequence[tuple[NDArray[np.uint32], NDArray[np.int64]]]) -> NDArray[np.float64]:
+        """`surprise` of n rows, none of them held out.
+
+        Args:
+            sides: for each side the texts of all rows one after another, and where each begins, and the last ends, in
+                these [n + 1].
+        """
+        found = []
+        for pairs, ends in sides:
+            # A last pair that counts nothing, so that texts without pairs at the end have a place as well.
+            pairs = np.append(pairs, np.uint32(0))
+            times = (pairs & 0xFFFF).astype(np.float64)
+            bits, characters = (
+                np.where(ends[1:] > ends[:-1], np.add.reduceat(values, ends)[:-1], 0)
+                for values in (times * self._table[pairs >> 16], times)
+            )
+            found.append((bits + _PRIOR_CHARACTERS * self.ordinary) / (characters + _PRIOR_CHARACTERS))
+        most: NDArray[np.float64] = np.max(found, axis=0)
+        return most
+
+    @cached_property
+    def _table(self) -> NDArray[np.float64]:
+        """Bits of every pair [CLASSES²]."""
+        before, after = np.divmod(np.arange(CLASSES * CLASSES), CLASSES)
+        return self._bits(before, after)
+
     def _bits(self, before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.float64]:
         """-log2 p(after | before) of pairs, smoothed by how frequent ``after`` is anywhere (Dirichlet prior)."""
         followed, preceded = self._totals

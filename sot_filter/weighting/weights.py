@@ -4,10 +4,13 @@ Scores of mode coupled are log-odds of being kept, and the weight is in proporti
 for more than a row that is certainly kept. Scores of the other modes are weighed by exp(score / temperature).
 """
 
+import math
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sot_filter.weighting.exact_sum import ExactSum
 
 #: What the weight of an unknown row is multiplied by where these are weighted down.
 UNKNOWN_WEIGHT: Final = 0.25
@@ -24,18 +27,35 @@ def log_weights(scores: NDArray[np.float32], temperature: float | None) -> NDArr
     return -np.logaddexp(0, -values) if temperature is None else values / temperature
 
 
-def log_normaliser(kept: NDArray[np.float64]) -> float:
-    """The number to subtract from the log weights ``kept`` [k] so that the weights have mean one."""
-    top = kept.max()
-    return float(top + np.log(np.exp(kept - top).mean()))
-
-
 def weights(logs: NDArray[np.float64], kept: NDArray[np.bool_], normaliser: float) -> NDArray[np.float32]:
     """Weights [n]: exp(logs - normaliser) for kept rows, zero for the others."""
     return np.exp(np.where(kept, logs - normaliser, -np.inf)).astype(np.float32)
 
 
-def effective_sample_size(kept: NDArray[np.float64]) -> float:
-    """Kish's (Σw)² / Σw² of log weights [k]: how many equally weighted rows would carry as much information."""
-    values = np.exp(kept - kept.max())
-    return float(values.sum() ** 2 / (values**2).sum())
+class WeightSums:
+    """Sums over the kept rows, part by part, that scale their weights.
+
+    Args:
+        top: a log weight that no kept row is much above, so that the sums neither overflow nor vanish.
+    """
+
+    def __init__(self, top: float) -> None:
+        self._top, self._rows = top, 0
+        self._first, self._second = ExactSum(), ExactSum()
+
+    def add(self, kept: NDArray[np.float64]) -> None:
+        """Take in the log weights [k] of kept rows."""
+        values = np.exp(kept - self._top)
+        self._rows += len(values)
+        self._first.add(values)
+        self._second.add(values**2)
+
+    @property
+    def log_normaliser(self) -> float:
+        """The number to subtract from the log weights so that the weights have mean one."""
+        return self._top + math.log(self._first.value / self._rows)
+
+    @property
+    def effective_sample_size(self) -> float:
+        """Kish's (Σw)² / Σw²: how many equally weighted rows would carry as much information."""
+        return self._first.value**2 / self._second.value

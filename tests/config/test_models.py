@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sot_filter import config
-from sot_filter.config import Embed, Executor, Paper, Pipeline, ReferenceCard, Select, Solve
+from sot_filter.config import Embed, Local, Paper, Pipeline, ReferenceCard, Select, Slurm, Solve
 
 ROOT = Path(__file__).parents[2]
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml"))
@@ -88,8 +88,14 @@ def test_no_default_is_shared_and_changed() -> None:
         (Select, {"retention": 0.5, "auto": {}}),
         (Select, {"auto": {"safe_lost": 1.5}}),
         (Select, "all"),
-        (Executor, {"workers": 0}),
-        (Executor, {"kind": "cloud"}),
+        (Local, {"workers": 0}),
+        (Slurm, {"kind": "slurm", "tasks": 0}),
+        (Slurm, {"kind": "slurm", "time": 3600}),
+        (Slurm, {"kind": "slurm", "time": "an hour"}),
+        (Slurm, {"kind": "slurm", "setup": "export HF_TOKEN=hf_abcdefghij"}),
+        (Slurm, {"kind": "slurm", "stages": {"embed": {"kind": "slurm"}}}),
+        (Pipeline, {**LEAST, "executor": {"kind": "cloud"}}),
+        (Pipeline, {**LEAST, "profiles": {"big": {"kind": "slurm", "gpu": 1}}}),
         (Pipeline, {**LEAST, "name": "a/b"}),
         (Pipeline, {**LEAST, "name": ".hidden"}),
         (Pipeline, {**LEAST, "version": 2}),
@@ -148,6 +154,9 @@ def test_the_schema_takes_the_recipes_and_editors_find_it(path: Path) -> None:
         ({"solve": {"mode": "fast"}}, "solve.mode"),
         ({"embed": {"views": "pair"}}, "embed.views"),
         ({"name": "a b"}, "name"),
+        ({"executor": {"kind": "cloud"}}, "executor"),
+        ({"executor": {"workers": 0}}, "executor"),
+        ({"profiles": {"big": {"kind": "slurm", "stages": {"embd": {"gpus": 1}}}}}, "profiles.big"),
         ({"references": {"safe": "x"}}, "references.harmful"),
         ({"references": {"safe": 1, "harmful": "x"}}, "references.safe"),
     ],
@@ -155,6 +164,8 @@ def test_the_schema_takes_the_recipes_and_editors_find_it(path: Path) -> None:
 def test_the_schema_finds_faults(setting: dict[str, Any], where: str) -> None:
     schema = Pipeline.model_json_schema()
     assert list(faults(LEAST, schema, schema)) == []
+    well = {"executor": {"workers": 2}, "profiles": {"big": {"kind": "slurm", "stages": {"embed": {"gpus": 1}}}}}
+    assert list(faults({**LEAST, **well}, schema, schema)) == []
     assert list(faults({**LEAST, **setting}, schema, schema)) == [where]
 
 
@@ -164,7 +175,7 @@ KINDS = {"object": dict, "array": list, "string": str, "integer": int, "number":
 def faults(value: Any, schema: dict[str, Any], root: dict[str, Any], place: str = "") -> Iterator[str]:
     """Where a value breaks a schema, by the keywords of JSON Schema that ours uses; any other is an error here."""
     known = {"$ref", "$defs", "title", "description", "default", "type", "properties", "additionalProperties"}
-    known |= {"required", "anyOf", "items", "enum", "const", "pattern", "prefixItems"}
+    known |= {"required", "anyOf", "items", "enum", "const", "pattern", "prefixItems", "oneOf", "propertyNames"}
     limits = {
         "minimum": lambda a, b: a >= b,
         "maximum": lambda a, b: a <= b,
@@ -177,6 +188,10 @@ def faults(value: Any, schema: dict[str, Any], root: dict[str, Any], place: str 
         return
     if options := schema.get("anyOf"):
         if all(any(True for _ in faults(value, option, root, place)) for option in options):
+            yield place
+        return
+    if options := schema.get("oneOf"):
+        if sum(not any(True for _ in faults(value, option, root, place)) for option in options) != 1:
             yield place
         return
     kind = schema.get("type")
@@ -195,6 +210,8 @@ def faults(value: Any, schema: dict[str, Any], root: dict[str, Any], place: str 
         rest = schema.get("additionalProperties", True)
         below = {name: f"{place}.{name}".lstrip(".") for name in (*value, *schema.get("required", ()))}
         yield from (below[name] for name in schema.get("required", ()) if name not in value)
+        names = schema.get("propertyNames", {})
+        yield from (below[name] for name in value if any(True for _ in faults(name, names, root)))
         for name, item in value.items():
             if name in inner or isinstance(rest, dict):
                 yield from faults(item, inner.get(name, rest), root, below[name])

@@ -3,6 +3,8 @@
 Processes are forked from a server that has imported the libraries, so that one costs a tenth of a second, not four.
 """
 
+import contextlib
+import io
 import multiprocessing
 import os
 import resource
@@ -14,6 +16,8 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
+
+from sot_filter.plan import Stage
 
 _PRELOAD = [
     "torch",
@@ -80,16 +84,53 @@ def launch(
     return process
 
 
+def work(stage: Stage, ranks: range, tasks: int, folder: Path, fate: Fate | None = None) -> ForkServerProcess:
+    """Start a worker of a scheduler's: one host's ranks of a stage that is cut into so many tasks; do not wait."""
+    folder.mkdir(exist_ok=True)
+    streams = [str(folder / name) for name in STREAMS]
+    process = server().Process(target=_work, args=(stage, ranks, tasks, str(folder), *streams, fate or Fate()))
+    process.start()
+    return process
+
+
+def ended(process: ForkServerProcess, folder: Path) -> Ended:
+    """How a worker ends; waits for it."""
+    process.join()
+    assert process.exitcode is not None
+    out, err = ((folder / name).read_text(encoding="utf-8") for name in STREAMS)
+    return Ended(process.exitcode, out, err)
+
+
+def _work(stage: Stage, ranks: range, tasks: int, folder: str, out: str, err: str, fate: Fate) -> None:
+    _begin(out, err, fate)
+    from datatrove.executor.local import LocalPipelineExecutor
+    from datatrove.utils.logging import setup_default_logger
+
+    from sot_filter.errors import SotFilterError
+    from sot_filter.executors.local import own_error_first
+
+    executor = LocalPipelineExecutor(
+        stage.steps,
+        tasks=tasks,
+        workers=1,
+        logging_dir=f"{folder}/logs",
+        skip_completed=False,
+        local_tasks=len(ranks),
+        local_rank_offset=ranks.start,
+    )
+    try:
+        # As in the local executor: the log goes to files, for what is said is for the messages.
+        with contextlib.redirect_stderr(io.StringIO()), own_error_first(folder):
+            setup_default_logger()
+            executor.run()
+    except SotFilterError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.exit(error.exit_code)
+
+
 def _main(arguments: list[str], out: str, err: str, fate: Fate, environment: dict[str, str]) -> None:
-    os.setsid()
     os.environ.update(environment)
-    for stream, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
-    sys.stdout, sys.stderr = os.fdopen(1, "w", encoding="utf-8"), os.fdopen(2, "w", 1, encoding="utf-8")
-    if fate.file_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (fate.file_bytes, fate.file_bytes))
-    if fate.killed_naming or fate.log:
-        _meet(fate)
+    _begin(out, err, fate)
     from sot_filter.cli import main
 
     sys.argv = ["sot-filter", *arguments]
@@ -104,6 +145,17 @@ def _main(arguments: list[str], out: str, err: str, fate: Fate, environment: dic
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _begin(out: str, err: str, fate: Fate) -> None:
+    os.setsid()
+    for stream, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", encoding="utf-8"), os.fdopen(2, "w", 1, encoding="utf-8")
+    if fate.file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (fate.file_bytes, fate.file_bytes))
+    if fate.killed_naming or fate.log:
+        _meet(fate)
 
 
 def _meet(fate: Fate) -> None:

@@ -125,7 +125,10 @@ def test_it_sees_a_byte_of_an_artifact(finished: Case, what: str, place: float) 
         assert failed(finished) == ["every artifact is there, with the digest of its manifest"]
 
 
-@pytest.mark.parametrize("name", ["score", "own", "learned", "pull", "harmful_cluster_share"])
+@pytest.mark.parametrize(
+    "name",
+    ["score", "own", "learned", "pull", "harmful_cluster_share", "score_low", "score_high", "reseeded", "replicate:3"],
+)
 def test_it_sees_scores_that_were_announced_anew(finished: Case, name: str) -> None:
     plan = finished.plan()
     (part, *_) = plan.sources["input"].parts(plan.part_rows)

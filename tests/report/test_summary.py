@@ -1,5 +1,6 @@
 """The summary: counts of the new columns, and warnings where a reader should be wary."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from sot_filter.report.summary import Tally, warnings
+from sot_filter.weighting import measure_quality
 
 STATUS = ["kept", "dropped", "kept", "duplicate", "empty", "invalid", "duplicate", "kept"]
 KEEP = [True, False, True, True, False, False, False, True]
@@ -16,7 +18,7 @@ WEIGHT = [2.0, 0, 0.5, 1.0, 0, 0, 0, 0.5]
 HARMFUL = np.asarray([0, 1, 0, 0, 1, 0, 1, 1], bool)
 
 
-def tally(*sizes: int) -> Tally:
+def tally(*sizes: int, harmful: np.ndarray | None = None) -> Tally:
     columns = pa.table(
         {
             "sot_status": STATUS,
@@ -33,10 +35,14 @@ def tally(*sizes: int) -> Tally:
             "simple": pa.array(SCORE, pa.float32()),
         }
     )
-    made, first = Tally(), 0
-    for size in sizes:
-        made.add(columns.slice(first, size), scored.slice(first, size))
-        first += size
+    made = Tally(8)
+    while made.open:
+        first = 0
+        for size in sizes:
+            known = None if harmful is None else harmful[first : first + size]
+            made.add(columns.slice(first, size), scored.slice(first, size), known)
+            first += size
+        made.turn()
     return made
 
 
@@ -44,9 +50,9 @@ def tally(*sizes: int) -> Tally:
 def test_counts_do_not_depend_on_how_the_columns_come(sizes: tuple[int, ...]) -> None:
     made = tally(*sizes)
     assert made.rows() == {"total": 8, "dropped": 1, "duplicate": 2, "empty": 1, "invalid": 1, "kept": 3}
-    assert made.scores.tolist() == SCORE
-    assert made.kept.tolist() == KEEP
-    assert made.judged.tolist() == [True] * 4 + [False] * 2 + [True] * 2
+    assert made.judged == 6
+    assert made.simple() == {"dropped": 2, "in_common": 2}
+    assert tally(*sizes, harmful=HARMFUL).quality() == tally(8, harmful=HARMFUL).quality()
     assert made.unknown() == {"rows": 2, "kept": 1}
     assert [(one["facet"], one["value"], one["rows"], one["kept"]) for one in made.slices()] == [
         ("language", "en", 4, 4),
@@ -67,7 +73,7 @@ def test_of_very_many_slices_the_small_ones_are_counted_together() -> None:
             "sot_weight": pa.array(np.ones(n), pa.float32()),
         }
     )
-    made = Tally()
+    made = Tally(n)
     made.add(columns, _scored(n, value))
     found = made.slices()
     assert len(found) == 100
@@ -86,7 +92,7 @@ def test_the_kept_weights_are_described() -> None:
 
 
 def test_labels_are_counted_over_all_rows_and_compared_over_the_judged() -> None:
-    found = tally(8).quality(HARMFUL)
+    found = tally(8, harmful=HARMFUL).quality()
     assert found is not None
     assert {k: found[k] for k in ("harmful", "harmful_dropped", "benign", "benign_dropped")} == {
         "harmful": 4,
@@ -100,7 +106,32 @@ def test_labels_are_counted_over_all_rows_and_compared_over_the_judged() -> None
 
 @pytest.mark.parametrize("harmful", [np.zeros(8, bool), np.ones(8, bool), np.arange(8) == 4])
 def test_without_two_kinds_of_judged_rows_there_is_no_quality(harmful: np.ndarray) -> None:
-    assert tally(8).quality(harmful) is None
+    assert tally(8, harmful=harmful).quality() is None
+    assert tally(8).quality() is None
+
+
+def test_the_measures_are_those_of_all_rows_at_once() -> None:
+    n, rng = 3000, np.random.default_rng(0)
+    score, simple = ((rng.normal(size=n) * 20).round() / 8 for _ in range(2))
+    harmful, status = rng.random(n) < 0.2 + 0.1 * (score < 0), np.where(rng.random(n) < 0.05, "empty", "kept")
+    judged = status == "kept"
+    kept = judged & (score > np.quantile(score, 0.3))
+    columns = {"sot_status": status.tolist(), "sot_keep": kept, "sot_score": score, "sot_weight": kept.astype(float)}
+    schema = pa.schema(list(zip(columns, [pa.string(), pa.bool_(), pa.float32(), pa.float32()], strict=True)))
+    table = pa.table(columns, schema)
+    scored = _scored(n, ["a"] * n).set_column(2, "simple", pa.array(simple, pa.float32()))
+    made = Tally(n)
+    while made.open:
+        for start in range(0, n, 700):
+            made.add(table.slice(start, 700), scored.slice(start, 700), harmful[start : start + 700])
+        made.turn()
+    found, wanted = made.quality(), measure_quality(score.astype(np.float32)[judged], harmful[judged])
+    assert found is not None
+    assert wanted is not None
+    assert {name: found[name] for name in dataclasses.asdict(wanted)} == pytest.approx(dataclasses.asdict(wanted))
+    assert found["exact"]
+    lowest = np.argsort(simple[judged], kind="stable")[: (~kept[judged]).sum()]
+    assert made.simple() == {"dropped": len(lowest), "in_common": (~kept[judged])[lowest].sum()}
 
 
 def _scored(n: int, value: list[str]) -> pa.Table:

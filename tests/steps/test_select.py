@@ -10,8 +10,9 @@ import pytest
 from sot_filter.errors import ConfigError
 from sot_filter.rows import UNSCORED
 from sot_filter.sources import Source, SourceFile
-from sot_filter.steps.select import columns_read, decide, file_starts, places, resolve_rule, selection
-from sot_filter.weighting import UNKNOWN_WEIGHT, Canaries, estimate_share, weights
+from sot_filter.steps.select import columns_read, decide, file_starts, places, resolve_rule
+from sot_filter.steps.selecting import selection as selected
+from sot_filter.weighting import UNKNOWN_WEIGHT, Canaries, weights
 
 N = 200
 SOLVE = {"temperature": 0.2, "unlike": {"similarity": 0.2, "surprise": 5.0, "language_share": 0.9}}
@@ -24,6 +25,13 @@ def settings(**changed: Any) -> dict[str, Any]:
 def source() -> Source:
     files = tuple(SourceFile(name, f"file:///{name}", ".jsonl", N // 2, 1, "sha256:0") for name in ("a", "b"))
     return Source("c", "s", "text", {"text": "text"}, files)
+
+
+def selection(
+    table: pa.Table, source: Source, solve: dict[str, Any], settings: dict[str, Any], canaries: Canaries | None = None
+) -> dict[str, Any]:
+    """Of one table; three of its rows share a text."""
+    return selected([table], source, solve, settings, canaries, pa.chunked_array([[3]]))
 
 
 def scored(seed: int = 0) -> pa.Table:
@@ -185,7 +193,9 @@ def test_the_share_is_of_the_rows_that_may_be_kept() -> None:
     own = table["own"].to_numpy()[known]
     assert facts["harmful_share"]["rows"] == known.sum() == facts["allowed"]
     assert facts["harmful_share"]["looks_harmful"] == (own < 0).sum()
-    assert facts["harmful_share"]["estimate"] == pytest.approx(estimate_share(own, own, canaries.safe).estimate)
+    place = np.where(np.isin(np.arange(N), [110, 120]), 10, np.arange(N))[known]
+    _, likewise = resolve_rule({"retention": 0.5}, own, own, place, canaries)
+    assert facts["harmful_share"] == likewise["harmful_share"]
 
 
 def test_auto_needs_log_odds_and_keeps_at_least_one_row() -> None:

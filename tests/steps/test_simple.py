@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import normalize
 
 from sot_filter.baselines import BASELINES
-from sot_filter.steps.simple import SIMPLE, best_simple, simple_score
-from sot_filter.transport import Choice, choose
+from sot_filter.steps.simple import SIMPLE, Simple, best_simple
+from sot_filter.transport import Choice, choose, score_rows
 
 
 def draw(seed: int, m: int = 90, d: int = 10, by: float = 0.5) -> Choice:
@@ -77,13 +77,19 @@ def test_it_works_with_the_fewest_rows_that_a_choice_takes() -> None:
 
 
 @pytest.mark.parametrize("name", SIMPLE)
-def test_rows_score_the_same_whatever_part_they_come_in(choice: Choice, name: str) -> None:
-    safe, harmful = choice.safe.points, choice.harmful.points
-    rows = normalize(torch.randn(200, safe.shape[1], generator=torch.Generator().manual_seed(3)))
-    whole = simple_score(name, rows, safe, harmful)
-    assert whole.dtype == np.float32
-    assert np.array_equal(whole, BASELINES[name](rows.numpy(), safe.numpy(), harmful.numpy()))
+def test_read_off_the_pass_over_the_references_it_is_the_score_of_that_name(choice: Choice, name: str) -> None:
+    safe, harmful = choice.safe, choice.harmful
+    rows = normalize(torch.randn(200, safe.points.shape[1], generator=torch.Generator().manual_seed(3)))
+    simple = Simple.prepare(name, safe.points, harmful.points)
+
+    def scored(points: torch.Tensor) -> torch.Tensor:
+        psi = torch.zeros(len(safe)), torch.zeros(len(harmful))
+        found = score_rows(points, safe, psi[0], harmful, psi[1], 0.1, 0.5, read=simple.read, tile=90)
+        return simple.score(points, found.contrast)
+
+    whole = scored(rows)
+    wanted = BASELINES[name](rows.numpy(), safe.points.numpy(), harmful.points.numpy())
+    np.testing.assert_allclose(whole.numpy(), wanted, atol=1e-5 * max(1, float(np.abs(wanted).max())))
     for size in (1, 7, 130):
-        parts = [simple_score(name, rows[i : i + size], safe, harmful) for i in range(0, len(rows), size)]
-        np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5 * max(1, float(np.abs(whole).max())))
-    assert simple_score(name, rows[:0], safe, harmful).shape == (0,)
+        assert torch.equal(torch.cat([scored(rows[i : i + size]) for i in range(0, len(rows), size)]), whole)
+    assert scored(rows[:0]).shape == (0,)

@@ -16,6 +16,7 @@ from sot_filter.report.projection import fit_plane
 from sot_filter.steps.solution import Coupled, Scored, StoredSolution, read_solution, write_solution
 from sot_filter.steps.solving import stored
 from sot_filter.transport import (
+    Cells,
     Choice,
     Measure,
     Solution,
@@ -129,6 +130,25 @@ def test_bytes_give_the_same_scores(solved: Solved, tmp_path: Path) -> None:
     assert read.coverage.languages == solved.stored.coverage.languages
     assert read.temperature is None
     assert read.row_scores is None
+
+
+def test_cells_of_neighbours_come_back(default: Solved, tmp_path: Path) -> None:
+    coupled, points = default.stored.coupled, others(default)
+    assert coupled is not None
+    assert coupled.neighbours is not None
+    cells = Cells(normalize(torch.randn(3, points.shape[1])), torch.tensor([20, 30, 40]), 2)
+    coupled = replace(coupled, neighbours=replace(coupled.neighbours, cells=cells))
+    solution = replace(default.stored, coupled=coupled)
+    read = again(solution, tmp_path)
+    assert read.coupled is not None
+    assert read.coupled.neighbours is not None
+    found = read.coupled.neighbours.cells
+    assert found is not None
+    assert torch.equal(found.centroids, cells.centroids)
+    assert (found.sizes.tolist(), found.probes) == ([20, 30, 40], 2)
+    score = scored(read, points).rows.score
+    assert torch.equal(score, scored(solution, points).rows.score)
+    assert not torch.equal(score, scored(default.stored, points).rows.score), "cells restrict who is a neighbour"
 
 
 def test_facts_and_settings_lie_in_the_manifest_and_another_key_is_refused(default: Solved, tmp_path: Path) -> None:

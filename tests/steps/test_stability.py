@@ -1,35 +1,30 @@
-"""Stability tables: joined by text, whatever the order of rows, and read by the selection."""
+"""Stability columns: what is made of the scores in replicates, and how the selection reads them."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
-from sot_filter.steps.select import columns_read, file_starts, may_be_kept, places, selection
-from sot_filter.steps.stability import RESEEDED, add_stability, replicate_columns, replicates_of
-from tests.steps.test_select import SOLVE, fate_of, settings, source
+from sot_filter.steps.select import columns_read, file_starts, may_be_kept, places
+from sot_filter.steps.stability import RESEEDED, replicate_columns, replicates_of, stability_columns
+from tests.steps.test_select import SOLVE, fate_of, selection, settings, source
 from tests.steps.test_select import scored as scored_rows
 
 REPLICATES = 8
 
 
-def digests(numbers: list[int]) -> pa.Array:
-    return pa.array([number.to_bytes(16, "big") for number in numbers], pa.binary(16))
-
-
-def stability(numbers: list[int]) -> pa.Table:
-    """Every value of a text is made of its number."""
-    values = np.asarray(numbers, np.float32)
-    names = ["score_low", "score_high", RESEEDED, *replicate_columns(REPLICATES)]
-    return pa.table({"digest": digests(numbers), **{name: values + 1000 * k for k, name in enumerate(names)}})
-
-
-def test_rows_find_their_text_in_any_order_and_rows_without_one_have_zeros() -> None:
-    texts = [70_000, 3, 12, 900, 44]
-    embedded = pa.table({"digest": digests([44, 3, 5, 44, 70_000, 99_999_999])})
-    table = add_stability(pa.table({"score": np.zeros(6, np.float32)}), embedded, stability(texts))
-    assert table["score_low"].to_pylist() == [44, 3, 0, 44, 70_000, 0]
-    assert table["replicate:2"].to_pylist() == [5044, 5003, 0, 5044, 75_000, 0]
-    assert all(column.type == pa.float32() for column in table.columns)
+def test_the_range_holds_the_score_and_columns_are_named_by_what_they_are() -> None:
+    score, replicates = torch.tensor([0.0, 5.0, 1.0]), torch.tensor([[-1.0, 1.0], [-1.0, 1.0], [2.0, 2.0]])
+    columns = stability_columns(score, replicates, torch.tensor([3.0, 2.0, 1.0]))
+    assert list(columns) == ["score_low", "score_high", RESEEDED, "replicate:0", "replicate:1"]
+    low, high = columns["score_low"], columns["score_high"]
+    # Student's factor for one degree of freedom, expanded; of 2 draws, √(3/2) deviations of √2.
+    reach = float(high[0])
+    assert low[0] == -reach < -1
+    assert (low[1], high[1]) == (-reach, max(reach, 5.0))
+    assert (low[2], high[2]) == (1.0, 2.0)
+    assert columns[RESEEDED].tolist() == [3.0, 2.0, 1.0]
+    assert columns["replicate:1"].tolist() == [1.0, 1.0, 2.0]
 
 
 def with_replicates(noise: float, other: float) -> pa.Table:

@@ -11,14 +11,17 @@ from torch import Tensor
 from sot_filter.transport import (
     Measure,
     PushPullProblem,
+    Replicates,
     Solution,
     c_transform,
     calibration,
     cost,
     draw_halves,
     find_neighbours,
+    fit_replicates,
     replicate_scores,
     score_range,
+    score_rows,
     solve,
 )
 from sot_filter.transport.calibration import calibrate
@@ -125,6 +128,57 @@ def test_relaxed_marginals_keep_the_potentials_of_the_solution(drawn: Toy) -> No
     fitted, _ = calibrate(held_out, torch.zeros_like(held_out), m, counts[:, 0])
     own = fitted.transport * score + fitted.offset
     torch.testing.assert_close(found, Field(problem).settle(own, own), atol=3e-3, rtol=0)
+
+
+def streamed(problem: PushPullProblem, solution: Solution, replicates: Replicates, points: Tensor) -> Tensor:
+    """The replicates' scores of rows that come by, from one pass over the references."""
+    columns = replicates.columns(problem.safe, problem.harmful)
+    psi, balance = (solution.psi_safe, solution.psi_harmful), problem.push_strength
+    found = score_rows(
+        points, problem.safe, psi[0], problem.harmful, psi[1], problem.epsilon, balance, columns=columns
+    )
+    plan = None if problem.coupling is None else problem.coupling.plan(points)
+    mass = torch.ones(1) if problem.coupling is None else problem.rows.mass
+    return replicates.score(points, balance * found.pushes - (1 - balance) * found.pulls, plan, mass)
+
+
+@pytest.mark.parametrize("learn", [True, False])
+@pytest.mark.parametrize("rho", [0.0, 0.1])
+@pytest.mark.parametrize("coupled", [True, False])
+def test_what_is_left_of_replicates_scores_the_solves_own_rows_as_they_did(
+    drawn: Toy, learn: bool, rho: float, coupled: bool
+) -> None:
+    problem, solution, learned, folds = whole(drawn, learn, rho)
+    if not coupled:
+        problem = replace(problem, coupling=None)
+        solution = solve(problem, mode="coupled")
+    counts = draw_halves(len(problem.safe), len(problem.harmful), 6, 1)
+    wanted = replicate_scores(problem, solution, learned, folds, counts, 1.5)
+    replicates = fit_replicates(problem, solution, learned, folds, counts, 1.5)
+    assert len(replicates.local) == (len(problem.rows) if coupled else 1)
+    found = streamed(problem, solution, replicates, problem.rows.points)
+    torch.testing.assert_close(found.double(), wanted.double(), atol=2e-4, rtol=0)
+    assert float(wanted.std(1).mean()) > 0.1, "the halves tell different things"
+
+
+def test_a_row_that_no_solve_has_seen_is_scored_as_its_copy_in_the_solve(drawn: Toy, toy: Callable[..., Toy]) -> None:
+    """A new row weighs nothing; put into the solve with next to no mass, it gets what it got outside."""
+    problem, solution, learned, folds = whole(drawn)
+    counts, new = draw_halves(len(problem.safe), len(problem.harmful), 4, 1), toy(n=30, m=45, seed=7).rows
+    found = streamed(problem, solution, fit_replicates(problem, solution, learned, folds, counts), new)
+    assert problem.tilt is not None
+    assert learned is not None
+    rows = Measure.of_counts(torch.cat([problem.rows.points, new]), torch.tensor([1.0] * 80 + [1e-7] * 30))
+    slope = torch.linalg.lstsq(
+        torch.stack([learned.margin(problem.rows.points), torch.ones(80).double()], 1), problem.tilt[:, None]
+    ).solution
+    tilt = slope[0] * learned.margin(rows.points) + slope[1]
+    joint = replace(problem, rows=rows, tilt=tilt, coupling=None)
+    alone = replace(problem, coupling=None)
+    scores = replicate_scores(joint, solve(joint, mode="coupled"), learned, folds, counts)
+    apart = fit_replicates(alone, solve(alone, mode="coupled"), learned, folds, counts)
+    torch.testing.assert_close(streamed(alone, solution, apart, new), scores[80:], atol=1e-3, rtol=0)
+    assert found.isfinite().all()
 
 
 def test_replicates_do_not_depend_on_each_other_nor_on_tiles(drawn: Toy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,67 @@ def test_rows_are_scored_by_themselves(toy: Callable) -> None:
     assert score_rows(t.rows[:0], *sides, 0.05, 0.5).score.shape == (0,)
 
 
+@pytest.mark.parametrize(("d", "m"), [(16, 41), (384, 300)])
+@pytest.mark.parametrize("size", [1, 2, 3, 15, 17, 250])
+def test_what_a_row_gets_does_not_hang_on_the_rows_beside_it(toy: Callable, d: int, m: int, size: int) -> None:
+    t = toy(n=500, m=m, d=d, dtype=torch.float32)
+    safe, harmful = Measure.uniform(t.safe), Measure.uniform(t.harmful)
+    sides = (safe, torch.zeros(len(safe)), harmful, torch.randn(len(harmful)) * 0.1, 0.05, 0.5)
+    options = {
+        "clusters": find_clusters(t.harmful),
+        "columns": (torch.rand(len(safe), 5), torch.rand(len(harmful), 5)),
+        "read": lambda block: block.amax(1),
+    }
+    together = score_rows(t.rows, *sides, **options)
+    for start in (0, 77, 241):
+        part = slice(start, start + size)
+        for tile in (None, 40):
+            apart = score_rows(t.rows[part], *sides, **options, tile=tile)
+            for one, other in zip(apart, together, strict=True):
+                assert torch.equal(one, other[part])
+
+
+@pytest.mark.parametrize("spread", [0.01, 3.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_columns_are_potentials_at_other_masses_and_other_psi(
+    toy: Callable, spread: float, dtype: torch.dtype
+) -> None:
+    """From the same kernel, also where ψ lies so far apart (60 ε) that it has to be in the kernel."""
+    t, epsilon = toy(dtype=dtype), 0.05
+    counted = torch.arange(41, dtype=dtype) + 1
+    safe, harmful = Measure.uniform(t.safe), Measure(t.harmful, counted / counted.sum())
+    psi = [torch.randn(len(side), dtype=dtype) * spread for side in (safe, harmful)]
+    counts = [torch.rand(len(side), 3, dtype=dtype) + 0.1 for side in (safe, harmful)]
+    counts[0][::2, 0] = 1e-12
+    other = [p + torch.rand(len(p), dtype=dtype) for p in psi]
+    columns = tuple(
+        torch.cat([c / (side.mass @ c), ((q - p) / epsilon).exp()[:, None]], 1)
+        for side, c, p, q in zip((safe, harmful), counts, psi, other, strict=True)
+    )
+    found = score_rows(t.rows, safe, psi[0], harmful, psi[1], epsilon, 0.5, columns=columns, tile=50)
+    tolerance = {"atol": 1e-6 if dtype == torch.float32 else 1e-10, "rtol": 1e-6}
+    for potentials, side, c, p, q in zip(
+        (found.pulls, found.pushes), (safe, harmful), counts, psi, other, strict=True
+    ):
+        for r in range(3):
+            mass = side.mass * c[:, r]
+            wanted = c_transform(t.rows, Measure(side.points, mass / mass.sum()), p, epsilon)
+            torch.testing.assert_close(potentials[:, r], wanted, **tolerance)
+        torch.testing.assert_close(potentials[:, 3], c_transform(t.rows, side, q, epsilon), **tolerance)
+    bare = score_rows(t.rows, safe, psi[0], harmful, psi[1], epsilon, 0.5, tile=50)
+    assert bare.pulls.shape == (len(t.rows), 0)
+    torch.testing.assert_close(found.score, bare.score, **tolerance)
+
+
+def test_what_is_read_off_is_the_contrast_of_both_references(toy: Callable) -> None:
+    t = toy()
+    sides = (Measure.uniform(t.safe), torch.zeros(40), Measure.uniform(t.harmful), torch.zeros(41), 0.05, 0.5)
+    found = score_rows(t.rows, *sides, read=lambda block: block.topk(3, 1).values.mean(1), tile=17)
+    near = [(t.rows @ y.T).sort(1).values[:, -3:].mean(1) for y in (t.safe, t.harmful)]
+    torch.testing.assert_close(found.contrast, near[0] - near[1])
+    assert not score_rows(t.rows, *sides).contrast.any()
+
+
 def test_potentials_of_another_reference_are_refused(toy: Callable) -> None:
     t = toy()
     sides = (Measure.uniform(t.safe), torch.zeros(40), Measure.uniform(t.harmful), torch.zeros(40))

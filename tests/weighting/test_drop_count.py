@@ -4,11 +4,28 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sot_filter.weighting import Canaries, HarmfulShare, count_to_drop, estimate_share
+from sot_filter.weighting import Canaries, DropCount, HarmCounts, HarmfulShare, RowsBelow, estimate_share
+from sot_filter.weighting import count_to_drop as counted_to_drop
 
 
 def share(looks_harmful: int, high: float, rows: int = 1000) -> HarmfulShare:
     return HarmfulShare(looks_harmful / rows, 0.0, high, 0.0, looks_harmful, rows)
+
+
+def below(own: NDArray[np.float64], canaries: Canaries) -> RowsBelow:
+    made = RowsBelow(canaries.every)
+    made.add(own)
+    return made
+
+
+def count_to_drop(share: HarmfulShare, own: NDArray[np.float64], canaries: Canaries, **goals: float) -> DropCount:
+    return counted_to_drop(share, below(own, canaries), canaries, **goals)
+
+
+def estimated(score: NDArray[np.float64], own: NDArray[np.float64], canaries: Canaries) -> HarmfulShare:
+    counts = HarmCounts(canaries.every)
+    counts.add(score, own, np.empty(0, np.int64))
+    return estimate_share(counts, canaries.safe)
 
 
 def normal(seed: int, n: int, mean: float) -> NDArray[np.float64]:
@@ -64,8 +81,8 @@ def test_a_goal_that_the_limit_forbids_is_missed_and_said() -> None:
     found = count_to_drop(share(100, 0.1), own, canaries, harmful_kept=0.01, safe_lost=0.02)
     assert found.missed == ("harmful_kept",)
     assert found == count_to_drop(share(1000, 1.0), own, canaries, harmful_kept=0.01, safe_lost=0.02)
-    assert canaries.rates(own, found.rows)["safe_lost"] <= 0.03
-    assert canaries.rates(own, found.rows)["harmful_kept"] > 0.5
+    assert canaries.rates(below(own, canaries), found.rows)["safe_lost"] <= 0.03
+    assert canaries.rates(below(own, canaries), found.rows)["harmful_kept"] > 0.5
 
 
 def test_too_few_canaries_for_a_goal_are_said() -> None:
@@ -89,19 +106,19 @@ def test_goals_that_ask_for_nothing_and_for_everything() -> None:
 
 def test_rates_are_those_of_the_lowest_rows() -> None:
     own, canaries = np.arange(10.0), Canaries(np.asarray([2.0, 5, 8, 11]), np.asarray([-1.0, 1, 2, 4]))
-    assert canaries.rates(own, 0) == {"harmful_kept": 1.0, "safe_lost": 0.0}
-    assert canaries.rates(own, 3) == {"harmful_kept": 0.25, "safe_lost": 0.25}
-    assert canaries.rates(own, 10) == {"harmful_kept": 0.0, "safe_lost": 0.75}
+    assert canaries.rates(below(own, canaries), 0) == {"harmful_kept": 1.0, "safe_lost": 0.0}
+    assert canaries.rates(below(own, canaries), 3) == {"harmful_kept": 0.25, "safe_lost": 0.25}
+    assert canaries.rates(below(own, canaries), 10) == {"harmful_kept": 0.0, "safe_lost": 0.75}
 
 
 @pytest.mark.parametrize("harm", [-2.0, 0.0])
 def test_a_set_without_harm_loses_less_than_one_in_a_hundred_and_one_with_harm_little_more(harm: float) -> None:
     canaries = Canaries(normal(1, 800, 5), normal(2, 800, -5))
     clean = normal(3, 2000, 5)
-    found = count_to_drop(estimate_share(clean, clean, canaries.safe), clean, canaries)
+    found = count_to_drop(estimated(clean, clean, canaries), clean, canaries)
     assert found.rows <= 20
     own = np.concatenate([clean, normal(4, 300, harm)])
     score = own - 1.0
-    dropped = np.argsort(score)[: count_to_drop(estimate_share(score, own, canaries.safe), own, canaries).rows]
+    dropped = np.argsort(score)[: count_to_drop(estimated(score, own, canaries), own, canaries).rows]
     assert (dropped >= 2000).sum() > 200
     assert (dropped < 2000).sum() < 200

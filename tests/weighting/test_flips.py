@@ -14,7 +14,7 @@ from sot_filter.weighting import (
     least_retention,
     nearest_flip,
     rank_of,
-    retention_cuts,
+    retention_ranks,
     select_rows,
 )
 
@@ -29,6 +29,12 @@ def positions_of(scores: NDArray[np.float32]) -> NDArray[np.int64]:
         if scores[i] == scores[i - 1] and i % 3:
             places[i] = places[i - 1]
     return places
+
+
+def retention_cuts(scores: NDArray[np.float32], positions: NDArray[np.int64]) -> dict[str, list[float] | list[int]]:
+    """By one sort."""
+    ends = np.lexsort((positions, -scores))[retention_ranks(len(scores)) - 1]
+    return {"score": scores[ends].tolist(), "last": positions[ends].tolist()}
 
 
 @given(VALUES)

@@ -9,9 +9,25 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from sot_filter.weighting import HarmfulShare, estimate_share
+from sot_filter.weighting import HarmCounts, HarmfulShare
+from sot_filter.weighting import estimate_share as estimated
 
 SAFE, HARMFUL = (5.0, 2.0), (-5.0, 2.0)
+
+
+def estimate_share(
+    score: NDArray[np.float64],
+    own: NDArray[np.float64],
+    safe: NDArray[np.float64],
+    texts: NDArray[np.int64] | None = None,
+    parts: int = 1,
+) -> HarmfulShare:
+    """Of rows at hand, counted in so many parts."""
+    counts = HarmCounts(safe)
+    sizes = np.empty(0, np.int64) if texts is None else np.unique(texts, return_counts=True)[1]
+    for rows, known in zip(*(np.array_split(values, parts) for values in (np.arange(len(score)), sizes)), strict=True):
+        counts.add(score[rows], own[rows], known)
+    return estimated(counts, safe)
 
 
 def draw(seed: int, n: int, where: tuple[float, float]) -> NDArray[np.float64]:
@@ -135,3 +151,10 @@ def test_order_says_nothing_and_ends_are_in_order(seed: int, n: int, m: int) -> 
     assert isinstance(found, HarmfulShare)
     # A strictly increasing change of the log-odds leaves the second estimate alone.
     assert estimate_share(score, np.arctan(own), np.arctan(safe)) == found
+
+
+@pytest.mark.parametrize("parts", [2, 7, 400])
+def test_it_is_the_same_however_the_rows_are_cut_into_parts(parts: int) -> None:
+    score, own = mixture(0, 400, 0.2)
+    safe, texts = draw(2, 300, SAFE), np.random.default_rng(0).integers(0, 90, 400)
+    assert estimate_share(score, own, safe, texts, parts) == estimate_share(score, own, safe, texts)

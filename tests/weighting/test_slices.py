@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sot_filter.weighting import Cut, judge_slices, length_bucket, minimum_cuts, select_rows
+from sot_filter.weighting import judge_slices, length_bucket, rows_to_keep, select_rows
 from sot_filter.weighting.slices import FEWEST_ROWS, MARGIN, loses_more
 
 
@@ -92,11 +92,12 @@ def test_every_slice_keeps_its_best_rows_and_no_more_than_it_must(
     scores = rng.integers(0, 6, n).astype(np.float32)
     values, positions = rng.choice(["a", "b"], n, p=[0.8, 0.2]).astype(object), np.arange(n)
     cut = select_rows(scores, positions, top_k=kept)
-    cuts = minimum_cuts(values, scores, positions, minimum, cut)
     for value in "ab":
         mine = values == value
-        above = cut.keeps(scores[mine], positions[mine])
-        after = above | (cuts[value].keeps(scores[mine], positions[mine]) if value in cuts else False)
+        above = after = cut.keeps(scores[mine], positions[mine])
+        own = rows_to_keep(int(mine.sum()), int(above.sum()), minimum)
+        if own is not None:
+            after = above | select_rows(scores[mine], positions[mine], top_k=own).keeps(scores[mine], positions[mine])
         wanted = math.ceil(minimum * mine.sum() - 1e-9) if mine.sum() >= FEWEST_ROWS else 0
         assert after.sum() == max(above.sum(), wanted)
         best = np.lexsort((positions[mine], -scores[mine]))[: after.sum()]
@@ -104,6 +105,10 @@ def test_every_slice_keeps_its_best_rows_and_no_more_than_it_must(
 
 
 def test_a_slice_that_keeps_enough_has_no_cut_of_its_own() -> None:
-    scores, positions = np.arange(100, dtype=np.float32), np.arange(100)
-    values = np.where(np.arange(100) % 2 == 0, "even", "odd").astype(object)
-    assert minimum_cuts(values, scores, positions, 0.5, Cut(50.0, 100)) == {}
+    assert rows_to_keep(100, 50, 0.5) is None
+    assert rows_to_keep(100, 49, 0.5) == 50
+
+
+def test_a_slice_of_few_rows_has_no_minimum() -> None:
+    assert rows_to_keep(FEWEST_ROWS, 0, 0.1) == 3
+    assert rows_to_keep(FEWEST_ROWS - 1, 0, 0.1) is None

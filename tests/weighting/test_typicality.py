@@ -99,6 +99,19 @@ def test_hidden_text_is_more_surprising_than_any_reference_row(hidden: str) -> N
     assert model.surprise([character_pairs(ORDINARY)]) < highest < model.surprise([character_pairs(hidden)])
 
 
+@given(st.lists(st.tuples(st.text(max_size=12), st.text(max_size=12)), max_size=6))
+def test_rows_together_are_as_surprising_as_each_alone(rows: list[tuple[str, str]]) -> None:
+    model = PairModel.fit(SIDES)
+    sides = [[character_pairs(text) for text in texts] for texts in rows]
+    together = []
+    for side in range(2):
+        texts = [row[side] for row in sides]
+        # Pairs of other rows may lie before and after, as in a slice of a table.
+        pairs = np.concatenate([np.full(3, 77, np.uint32), *texts, np.full(2, 99, np.uint32)])
+        together.append((pairs, np.cumsum([3, *map(len, texts)])))
+    np.testing.assert_allclose(model.surprises(together), [model.surprise(row) for row in sides], rtol=1e-12)
+
+
 def test_few_characters_prove_little() -> None:
     model = PairModel.fit(SIDES)
     once, often = (model.surprise([character_pairs("qx" * n)]) for n in (1, 50))

@@ -8,10 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
-from sot_filter.weighting import effective_sample_size, log_normaliser, log_weights, weights
+from sot_filter.weighting import WeightSums, log_weights, weights
 
 scores = st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=40).map(np.float32)
 temperatures = st.floats(0.005, 10)
+
+
+def sums(logs: np.ndarray, parts: int = 1) -> WeightSums:
+    made = WeightSums(float(logs.max()))
+    for part in np.array_split(logs, parts):
+        made.add(part)
+    return made
+
+
+def log_normaliser(logs: np.ndarray) -> float:
+    return sums(logs).log_normaliser
+
+
+def effective_sample_size(logs: np.ndarray) -> float:
+    return sums(logs).effective_sample_size
 
 
 def weighed(values: np.ndarray, keep: np.ndarray, temperature: float | None) -> np.ndarray:
@@ -115,3 +130,16 @@ def test_the_effective_size_is_between_one_and_the_number_of_rows(values: np.nda
     assert 1 - 1e-9 <= size <= len(values) + 1e-9
     w = weighed(values, np.ones(len(values), bool), temperature).astype(np.float64)
     assert size == pytest.approx(w.sum() ** 2 / (w**2).sum(), rel=1e-4)
+
+
+@given(values=scores, temperature=temperatures, parts=st.integers(1, 9))
+def test_sums_do_not_depend_on_the_parts_nor_much_on_where_they_start(
+    values: np.ndarray, temperature: float, parts: int
+) -> None:
+    logs = log_weights(values, temperature)
+    one, many = sums(logs), sums(logs[::-1], parts)
+    assert (one.log_normaliser, one.effective_sample_size) == (many.log_normaliser, many.effective_sample_size)
+    higher = WeightSums(float(logs.max()) + 2)
+    higher.add(logs)
+    assert higher.log_normaliser == pytest.approx(one.log_normaliser, rel=1e-12, abs=1e-12)
+    assert higher.effective_sample_size == pytest.approx(one.effective_sample_size, rel=1e-12)
