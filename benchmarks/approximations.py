@@ -5,8 +5,8 @@ direction, calibration and neighbours as held-out rows give them, at rho = 0.1 a
 the scores, how much the better halves overlap, the largest error of a potential (but for a constant; cost units), the
 marginal errors that the approximation reports, and rows read over the rows there are, counting each look at a batch.
 
-Then each reference is replaced by the raw means of k-means clusters of it, at 2 to 20 points a cluster; beside it as
-many of its points drawn at random. "Held out": all settings are those chosen on the references, else epsilon is 0.05,
+Then each reference is replaced by the raw means of k-means clusters of it, at 2 to 20 points a cluster; beside it the
+potentials so found, on all points of the reference, and as many points drawn at random. "Held out": all settings are those chosen on the references, else epsilon is 0.05,
 push_strength 0.5 and rho as it says.
 
 The real sets need a folder with vectors of their views (NAME.prompt.npy, NAME.response.npy): instruct_h10,
@@ -38,6 +38,7 @@ from sot_filter.transport import (
     choose,
     compress,
     find_neighbours,
+    score_rows,
     solve,
 )
 
@@ -143,11 +144,22 @@ def compressed(title: str, problem: PushPullProblem, objective: str) -> None:
     for ratio in RATIOS:
         for kind, fewer, indices in smaller(problem, ratio):
             found = solve(fewer, mode=objective, **CONVERGED)
-            errors = ""
-            if indices is not None:
-                pairs = (found.psi_safe[indices[0]], full.psi_safe), (found.psi_harmful[indices[1]], full.psi_harmful)
-                errors = " / ".join(f"{spread(ours, theirs):.4f}" for ours, theirs in pairs)
+            if indices is None:
+                row(str(ratio), [kind, *agreement(found.score, full.score), ""])
+                continue
+            lifted = found.psi_safe[indices[0]], found.psi_harmful[indices[1]]
+            pairs = zip(lifted, (full.psi_safe, full.psi_harmful), strict=True)
+            errors = " / ".join(f"{spread(ours, theirs):.4f}" for ours, theirs in pairs)
             row(str(ratio), [kind, *agreement(found.score, full.score), errors])
+            row(str(ratio), ["their psi, all points", *agreement(at(problem, objective, lifted), full.score), errors])
+
+
+def at(problem: PushPullProblem, objective: str, psi: tuple[Tensor, Tensor]) -> Tensor:
+    """Scores at given potentials of the full references."""
+    if objective == "coupled":
+        return solve(problem, mode="coupled", potentials=psi, max_iterations=1).score
+    points, balance = problem.rows.points, problem.push_strength
+    return score_rows(points, problem.safe, psi[0], problem.harmful, psi[1], problem.epsilon, balance).score
 
 
 def posed(choice: Choice, rows: Views) -> PushPullProblem:

@@ -4,21 +4,23 @@ Fabricates what the embed stage would have left (see benchmarks/fabricated.py), 
 each task in a process of its own with one thread, and prints for each stage: seconds, rows per second and per second
 of a core, peak memory, bytes read and written; how well the planted rows are told from the others (AUROC); and how the
 weigh stage compares with the bare matrix products of the same shapes, in processes like its own: rows with references
-once, and rows with the rows of the cells they look into twice, with and without the reading of the embeddings. After
+once, and rows with the rows of the cells they look into once, with and without the reading of the embeddings. After
 several sizes a cost for each stage is fitted and extrapolated.
 
 Seconds are counted from when a task's libraries are loaded. Memory is all that is resident, the libraries (some
-400 MiB) and mapped files among it. Bytes read are those of the files that were opened, of which a stage may need a few
-columns only; they mostly come from the page cache, as they have just been written.
+400 MiB) and mapped files among it. Bytes read are those of the files that were opened, of which a stage may need a
+few columns only; they mostly come from the page cache, as they have just been written.
 
-A row takes 1.05 kB to fabricate, and 0.6 kB more once it is scored: 17 GB of disk for 10,000,000 rows. Memory while
-fabricating is that of a part, 0.3 GiB a task.
+A row takes 1.05 kB of disk to fabricate and 0.4 kB more once it is scored, and each part some 6 MB for the sums of
+4,096 centroids: 5 GB for 1,000,000 rows, 17 GB for 10,000,000 (10.5 GB of them fabricated). Memory while fabricating
+is that of a part, 0.3 GiB a task.
 
     OMP_NUM_THREADS=1 python benchmarks/at_size.py --tasks 2 --rows 100000 300000 1000000
     OMP_NUM_THREADS=1 python benchmarks/at_size.py --tasks 2 --rows 10000000 --work FOLDER
 """
 
 import argparse
+import importlib
 import multiprocessing
 import os
 import shlex
@@ -51,6 +53,14 @@ from sot_filter.workspace import claim
 STAGES: Final = ("sample", "cluster", "assign", "solve", "weigh", "select")
 #: Those that are spread over tasks.
 SHARDED: Final = ("sample", "assign", "weigh")
+#: What a stage's task loads when it starts to work.
+LOADED: Final = {
+    "cluster": ("sot_filter.steps.clustered",),
+    "assign": ("sot_filter.steps.clustered",),
+    "solve": ("sot_filter.steps.solving",),
+    "weigh": ("sot_filter.steps.scoring", "sot_filter.steps.slicing"),
+    "select": ("sot_filter.steps.selecting",),
+}
 GIB: Final = 2.0**30
 EXTRAPOLATED: Final = 1_000_000_000
 
@@ -188,6 +198,7 @@ def bare(rows: int, setup: Setup, rank: int, tasks: int) -> dict[str, float]:
     from sot_filter.steps.clustered import read_centroids
     from sot_filter.transport.cost import rows_per_tile, tiles
 
+    torch.set_num_threads(1)
     plan = setup.plan()
     layout, source, keys = plan.layout, plan.sources["input"], plan.keys
     parts = source.parts(plan.part_rows)
@@ -227,10 +238,9 @@ def bare(rows: int, setup: Setup, rank: int, tasks: int) -> dict[str, float]:
         start = time.thread_time()
         for reference in references:
             multiply(points, reference)
-        for _ in range(2):
-            for count, size, stop in zip(visitors.tolist(), sizes.tolist(), stops.tolist(), strict=True):
-                if count:
-                    multiply(points[:count], anchors[stop - size : stop])
+        for count, size, stop in zip(visitors.tolist(), sizes.tolist(), stops.tolist(), strict=True):
+            if count:
+                multiply(points[:count], anchors[stop - size : stop])
         took["products"] += time.thread_time() - start
         took["rows"] += part.rows
         took["met"] += float(visitors @ sizes)
@@ -258,17 +268,13 @@ def auroc(values: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
     return float(below.mean() / 2 / len(others))
 
 
-def _measured(work: Callable[[int, int], Any], rank: int, tasks: int, start: Any, answer: Any) -> None:
-    """Do a task's work in this process and answer with a `Task`, or with the error."""
+def _measured(
+    work: Callable[[int, int], Any], modules: Sequence[str], rank: int, tasks: int, start: Any, answer: Any
+) -> None:
+    """Do a task's work in this process and answer with a `Task`, or with the error; its time begins after loading."""
     try:
-        # What a task needs is loaded before its time begins.
-        import torch
-
-        import sot_filter.steps.scoring
-        import sot_filter.steps.selecting
-        import sot_filter.steps.solving  # noqa: F401
-
-        torch.set_num_threads(1)
+        for module in modules:
+            importlib.import_module(module)
         mapped = [0]
         _count_mapped(mapped)
         start.wait()
@@ -320,13 +326,13 @@ def _peak() -> float:
 # ------------------------------------------------------------------------------------------------------- all the tasks
 
 
-def spawn(work: Callable[[int, int], Any], tasks: int) -> Task:
-    """Do some work in as many processes at the same time, and wait for all."""
+def spawn(work: Callable[[int, int], Any], tasks: int, *modules: str) -> Task:
+    """Do some work in as many processes at the same time, which load modules first, and wait for all."""
     context = multiprocessing.get_context("spawn")
     start, running = context.Barrier(tasks), []
     for rank in range(tasks):
         mine, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_measured, args=(work, rank, tasks, start, theirs))
+        process = context.Process(target=_measured, args=(work, modules, rank, tasks, start, theirs))
         process.start()
         theirs.close()
         running.append((process, mine))
@@ -361,13 +367,13 @@ def measure(setup: Setup, bare_rows: int) -> dict[str, Task]:
     )
     for name in (name for name in STAGES if name in stages):
         tasks = stages[name].tasks
-        took[name] = task = spawn(partial(run_stage, name, setup), tasks)
+        took[name] = task = spawn(partial(run_stage, name, setup), tasks, *LOADED.get(name, ()))
         print(
             f"| {name} | {tasks} | {task.seconds:.1f} | {rows / task.seconds:,.0f} | {rows / task.core:,.0f} "
             f"| {task.memory / 2**20:,.0f} | {task.read / 2**20:,.0f} | {task.written / 2**20:,.0f} |",
             flush=True,
         )
-    products = spawn(partial(bare, bare_rows, setup), stages["weigh"].tasks)
+    products = spawn(partial(bare, bare_rows, setup), stages["weigh"].tasks, *LOADED["weigh"])
     print(f"\n{_against_products(plan, took['weigh'].core / rows, products)}")
     apart = spawn(partial(told_apart, setup), 1).found[0]
     facts = require_manifest(plan.layout.solution, plan.keys["solve"]).facts

@@ -92,7 +92,7 @@ class ClusterSums:
     def add(self, points: Tensor, assignment: Tensor) -> None:
         """Count ``points`` [n, d] in, each with mass one, by their clusters [n]."""
         self.mass.index_add_(0, assignment, torch.ones_like(assignment, dtype=torch.float64))
-        rows = max(1, _TILE_VALUES // points.shape[1])
+        rows = max(1, _TILE_VALUES // max(points.shape[1], 1))
         for start in range(0, len(points), rows):
             part = slice(start, start + rows)
             self.total.index_add_(0, assignment[part], points[part].double())

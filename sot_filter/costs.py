@@ -62,23 +62,23 @@ class Cost:
 
 
 def coupled_cost(work: Work) -> Cost:
-    """Of mode coupled: every row is compared with every row, once for the graph's reach and once for its entries."""
-    graph = 2.0 * work.rows**2 * work.neighbours
+    """Of mode coupled: every row is compared with every row, twice to make their graph and once more to be weighed."""
+    pairs = float(work.rows**2 * work.neighbours)
     products = {
-        "solve": graph + work.rows * work.references + _TRIALS * work.references**2,
-        "weigh": graph + work.rows * work.references,
+        "solve": 2 * pairs + work.rows * work.references + _TRIALS * work.references**2,
+        "weigh": pairs + work.rows * work.references,
     }
     return _cost(work, products, work.rows)
 
 
 def centroid_cost(work: Work) -> Cost:
     """Of mode centroid: a row is compared with the centroids, and with the rows of a few cells of the sample."""
-    met = 2.0 * min(work.probes / work.centroids, 1) * work.sample * work.neighbours
+    met = min(work.probes / work.centroids, 1) * work.sample * work.neighbours
     trained = min(work.sample, _TRAINED * work.centroids)
     products = {
         "cluster": _ITERATIONS * trained * work.centroids + _TRIALS * work.references**2,
         "assign": work.rows * work.centroids,
-        "solve": work.sample * (met + work.centroids + work.references),
+        "solve": work.sample * (2 * met + work.centroids + work.references),
         "weigh": work.rows * (met + work.references),
     }
     return _cost(work, products, work.sample)

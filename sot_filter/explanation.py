@@ -12,7 +12,7 @@ from sot_filter.conversation import Conversation
 from sot_filter.errors import ArtifactError, SourceError
 from sot_filter.executors import rows_done
 from sot_filter.plan import Plan, build_stages
-from sot_filter.rows import EMPTY, INVALID, RowKey
+from sot_filter.rows import COUPLED_MODES, EMPTY, INVALID, RowKey
 from sot_filter.sources import Part, Source
 from sot_filter.steps.publish import Columns
 from sot_filter.steps.scoring import place_rows
@@ -28,7 +28,7 @@ _NAMED: Final = 3
 _ROUNDING: Final = 1e-5
 #: What a score is measured in, by the mode of the solve.
 _UNITS: Final = {
-    **dict.fromkeys(("coupled", "centroid", "minibatch"), "nats"),
+    **dict.fromkeys(COUPLED_MODES, "nats"),
     "exact": "cost units",
     "paper": "log of weight over base mass",
 }

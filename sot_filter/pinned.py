@@ -12,6 +12,7 @@ from sot_filter.artifacts import Layout
 from sot_filter.config import Pipeline
 from sot_filter.costs import Cost, Work, centroid_cost, coupled_cost, prefers_coupled
 from sot_filter.references import Reference
+from sot_filter.rows import COUPLED_MODES
 from sot_filter.sources import Source
 
 #: Raised when an artifact's content changes its meaning, so that old ones are not taken for new ones.
@@ -46,7 +47,9 @@ class Plan:
     def part_rows(self) -> int:
         """Rows per part: fine enough to resume and to spread, coarse enough to keep artifacts in the thousands."""
         rows = self.sources["input"].rows
-        return min(max(1 << (rows // 500).bit_length(), 512), 65536)
+        # Of many rows, enough to a part that in each cell of neighbours there are some.
+        least = 512 if rows < 1 << 15 else 4096
+        return min(max(1 << (rows // 150).bit_length(), least), 65536)
 
     @property
     def mode(self) -> tuple[str, str]:
@@ -94,12 +97,12 @@ class Plan:
     @property
     def coupled(self) -> bool:
         """Whether neighbours share their fate, in any mode."""
-        return self.mode[0] in ("coupled", "centroid", "minibatch")
+        return self.mode[0] in COUPLED_MODES
 
     @property
     def sampled(self) -> bool:
         """Whether the solve sees a sample of the rows only."""
-        return self.mode[0] in ("centroid", "minibatch")
+        return self.coupled and self.mode[0] != "coupled"
 
     @property
     def kernel_bytes(self) -> int:
@@ -150,12 +153,13 @@ class Plan:
         mode = self.mode[0]
         if mode == "paper":
             return {"mode": "paper", "memory_budget": memory, **solve.paper.model_dump()}
-        options = {
-            "mode": mode,
-            "memory_budget": memory,
-            "threshold": solve.threshold,
-            "max_iterations": solve.max_iterations,
-        }
+        common = {"mode": mode, "memory_budget": memory, "threshold": solve.threshold}
+        batches = {"seed": self.config.seed, "batch_rows": solve.batches.rows}
+        if mode == "minibatch":
+            return {**common, **batches, "batches": solve.batches.number}
+        if mode == "online":
+            return {**common, **batches, "epochs": solve.batches.epochs}
+        options = {**common, "max_iterations": solve.max_iterations}
         return {**options, "effective_share": 0.5 if self.tau is None else None} if mode == "exact" else options
 
     @property

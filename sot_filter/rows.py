@@ -53,5 +53,7 @@ COLUMNS: Final[dict[str, str]] = {
     "sot_nearest_harmful": "string",
 }
 
+#: Modes of the solve whose scores are log-odds: different ways to solve one coupled problem.
+COUPLED_MODES: Final = ("coupled", "centroid", "minibatch", "online")
 #: Score of a row that has no embedding (empty, invalid): below every real score, so that any cut drops it first.
 UNSCORED: Final = -100.0

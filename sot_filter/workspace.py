@@ -1,6 +1,5 @@
 """Taking the folders of a run: the work folder and the output folder belong to one plan, and say so."""
 
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from sot_filter.references import encode_reference
 
 #: The hidden file by which an output folder is known as ours, so that nothing else is ever overwritten.
 _MARK = ".sot-filter.json"
+#: Written to find that a folder can be written, and removed; by its name it is half-written if a kill leaves it.
+_PROBE = ".probe.part"
 
 
 def claim(plan: Plan, redo: bool = False) -> None:
@@ -122,9 +123,8 @@ def _open(work_dir: str, folder: str) -> None:
                 except OSError as error:
                     raise write_error(error, url) from None
                 made.append(Path(path))
-            probe = f"{url}/.probe.{uuid.uuid4().hex}.part"
-            write_bytes(probe, b"")
-            remove(probe)
+            write_bytes(f"{url}/{_PROBE}", b"")
+            remove(f"{url}/{_PROBE}")
     except ArtifactError:
         for empty in made:
             empty.rmdir()

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, on any filesystem that fsspec reaches."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -7,7 +8,6 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +30,7 @@ def reached(url: str) -> tuple[AbstractFileSystem, str]:
     return fs, path
 
 
-@contextmanager
+@contextlib.contextmanager
 def reaching(fs: AbstractFileSystem, url: str) -> Iterator[None]:
     """Say that a place did not answer as a place for files does. A missing file passes: it may well be missing.
 
@@ -156,6 +156,5 @@ def not_json(url: str) -> ArtifactError:
 def remove(url: str) -> None:
     """Remove a file, if it is there. Raises `ArtifactError` when the place cannot be reached."""
     fs, path = reached(url)
-    with reaching(fs, url):
-        if fs.exists(path):
-            fs.rm_file(path)
+    with contextlib.suppress(FileNotFoundError), reaching(fs, url):
+        fs.rm_file(path)

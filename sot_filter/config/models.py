@@ -133,12 +133,22 @@ class Paper(Model):
     """Sinkhorn iterations per step."""
 
 
+class Batches(Model):
+    """Settings of modes minibatch and online, which differ from centroid where a marginal is constrained (ρ > 0)."""
+
+    rows: Count = 1024
+    """Rows of a batch; more rows, less bias."""
+    number: Count = 64
+    """Mode minibatch: batches whose potentials are averaged; more batches, less noise."""
+    epochs: Count = 2
+    """Mode online: how often as many rows are looked at as there are in the sample."""
+
+
 class Solve(Model):
     """The push-pull optimal transport problem and how it is solved."""
 
-    mode: Literal["auto", "coupled", "centroid", "exact", "paper"] = "auto"
-    """`coupled`: neighbours share their fate; `centroid`: the same by a sample, for many rows; `exact`: rows alone;
-    `paper`: the literal recipe; `auto`: coupled, or centroid where that would take too long or too much memory."""
+    mode: Literal["auto", "coupled", "centroid", "minibatch", "online", "exact", "paper"] = "auto"
+    """`coupled`; by a sample: `centroid`, `minibatch`, `online`; rows alone: `exact`, `paper`; `auto`: by size."""
     push_strength: Literal["auto"] | Fraction = "auto"
     """Balance λ: 0 only pulls to the safe reference, 1 only pushes from the harmful one; `auto`: chosen held out."""
     epsilon: Literal["auto"] | Positive = "auto"
@@ -169,6 +179,8 @@ class Solve(Model):
     """CPU threads of a task of cluster, assign, solve and weigh; by default torch's own choice."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """Where rows are clustered, solved and weighed: `auto` (a GPU where a worker has one), `cpu`, `cuda`, `cuda:1`."""
+    batches: Batches = Batches()
+    """Settings of modes minibatch and online."""
     paper: Paper = Paper()
     """Settings of `mode: paper`."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from sot_filter.rows import COLUMNS, UNSCORED
+from sot_filter.rows import COLUMNS, COUPLED_MODES, UNSCORED
 
 _MEANING = {
     "sot_row_id": "`config/split/file#row` of the source",
@@ -23,7 +23,7 @@ _MEANING = {
 #: What a score is, by the mode of the solve.
 _LOG_ODDS = "log-odds that the row is kept, in nats: 0 is undecided, higher = rather keep"
 _SCORE = {
-    **dict.fromkeys(("coupled", "centroid", "minibatch"), _LOG_ODDS),
+    **dict.fromkeys(COUPLED_MODES, _LOG_ODDS),
     "exact": "how much nearer to the safe reference than to the harmful one, as a cost: higher = rather keep",
     "paper": "log of the weight over that of an average row: higher = rather keep",
 }

@@ -160,12 +160,12 @@ class AssignRows(PipelineStep):
 
         if self.threads:
             torch.set_num_threads(self.threads)
-        geometry = read_choice(layout.choice, self.cluster_key).geometry
+        choice = read_choice(layout.choice, self.cluster_key)
         centroids = read_centroids(layout, self.cluster_key).to(choose_device(device_of(self.device, rank)))
         for part in parts:
             with self.track_time("part"):
                 embedded = read_table(layout.embeddings("input", source, part), self.embed_key)
-                cells, sums = assign_part(geometry, centroids, embedded, self.probes)
+                cells, sums = assign_part(choice, centroids, embedded, self.probes)
             write_table(layout.sums(part), sums, self.key)
             write_table(layout.cells(part), cells, self.key)
             self.stat_update("rows", value=part.rows, unit="part")

@@ -23,7 +23,7 @@ from sot_filter.sources import Source
 from sot_filter.steps.choosing import write_choice
 from sot_filter.steps.embed import EMBEDDED
 from sot_filter.steps.embedded import Embedded
-from sot_filter.transport import Cells, Geometry, Measure, choose, move, stratified
+from sot_filter.transport import Cells, Choice, Geometry, Measure, choose, move, stratified
 
 #: Rows of the sample that a centroid has on average, at least; so that a cell is worth a look.
 _ROWS_PER_CENTROID = 64
@@ -38,7 +38,7 @@ class Sample(NamedTuple):
         mass: of the rows [n]; those of a centroid have its mass among them.
         membership: the centroid [n] of each.
         cells: where they lie.
-        centroids: raw means and masses of all rows by centroid.
+        centroids: raw means and masses of all rows by centroid, where a marginal is constrained.
         rows: how many rows all these stand for.
     """
 
@@ -47,7 +47,7 @@ class Sample(NamedTuple):
     mass: torch.Tensor
     membership: torch.Tensor
     cells: Cells
-    centroids: Measure
+    centroids: Measure | None
     rows: int
 
 
@@ -103,31 +103,31 @@ def read_centroids(layout: Layout, key: str) -> torch.Tensor:
     return torch.from_numpy(matrix(read_table(layout.centroids, key)["centroid"]).copy())
 
 
-def assign_part(
-    geometry: Geometry, centroids: torch.Tensor, embedded: pa.Table, probes: int
-) -> tuple[pa.Table, pa.Table]:
+def assign_part(choice: Choice, centroids: torch.Tensor, embedded: pa.Table, probes: int) -> tuple[pa.Table, pa.Table]:
     """Assign the n rows of a part.
 
     Args:
-        geometry: how views become points.
+        choice: the problem's settings and geometry.
         centroids: unit vectors [K, d], on the device where it is done.
         embedded: the part's table of the embed stage.
         probes: nearest centroids to keep of a row; all of them if there are fewer.
 
     Returns:
         A table of n rows, ``cells``: the nearest centroids of each row, the nearest first; zeros without an
-        embedding. And one of K rows: mass (rows) and sum of the points of each centroid.
+        embedding. And one of K rows: ``mass``, the rows of each centroid; and where a marginal is constrained, so that
+        the means are asked for, ``total``, the sum of their points.
     """
-    points = move(geometry, centroids.device).points(move(_views(embedded), centroids.device))
+    points = move(choice.geometry, centroids.device).points(move(_views(embedded), centroids.device))
     cells = Cells(centroids, torch.zeros(len(centroids), dtype=torch.int64), probes).nearest(points)
     found = torch.from_numpy(np.asarray(embedded["status"].to_pylist()) == EMBEDDED)
-    sums = ClusterSums.zeros(len(centroids), points.shape[1], points.device)
-    sums.add(points[found], cells[found, 0])
+    constrained = choice.setting.rho_safe > 0 or choice.setting.rho_harmful > 0
+    sums = ClusterSums.zeros(len(centroids), points.shape[1] if constrained else 0, points.device)
+    sums.add(points[found, : sums.total.shape[1]], cells[found, 0])
     cells, sums = move((cells, sums), "cpu")
-    return (
-        pa.table({"cells": fixed_size_column(cells.int().numpy())}),
-        pa.table({"mass": pa.array(sums.mass.numpy()), "total": fixed_size_column(sums.total.float().numpy())}),
-    )
+    added = {"mass": pa.array(sums.mass.numpy())}
+    if constrained:
+        added["total"] = fixed_size_column(sums.total.float().numpy())
+    return pa.table({"cells": fixed_size_column(cells.int().numpy())}), pa.table(added)
 
 
 def read_sample(
@@ -139,11 +139,16 @@ def read_sample(
         ArtifactError: the stages cluster or assign are not finished.
     """
     table, centroids = read_table(layout.sampled, cluster_key), read_centroids(layout, cluster_key)
-    sums = ClusterSums.zeros(*centroids.shape)
+    sums: ClusterSums | None = None
     for part in source.parts(part_rows):
         own = read_table(layout.sums(part), assign_key)
-        total = torch.from_numpy(matrix(own["total"]).astype(np.float64))
-        sums.merge(ClusterSums(torch.from_numpy(own["mass"].to_numpy().copy()), total))
+        added = matrix(own["total"]).astype(np.float64) if "total" in own.column_names else np.empty((len(own), 0))
+        found = ClusterSums(torch.from_numpy(own["mass"].to_numpy().copy()), torch.from_numpy(added))
+        if sums is None:
+            sums = found
+        else:
+            sums.merge(found)
+    assert sums is not None, "a source has a part"
     membership = torch.from_numpy(table["cell"].to_numpy().copy())
     counts = torch.from_numpy(table["count"].to_numpy().copy())
     return Sample(
@@ -153,7 +158,7 @@ def read_sample(
         membership=membership,
         cells=Cells(centroids, torch.bincount(membership, minlength=len(centroids)), probes),
         # A sample's own centroid has at least the sample's rows, so no mass is zero.
-        centroids=Measure.of_counts(sums.means.float(), sums.mass),
+        centroids=Measure.of_counts(sums.means.float(), sums.mass) if sums.total.shape[1] else None,
         rows=int(sums.mass.sum()),
     )
 

@@ -17,6 +17,7 @@ from sot_filter.artifacts import (
 from sot_filter.embedding.loading import choose_device
 from sot_filter.errors import SourceError
 from sot_filter.report.projection import fit_plane
+from sot_filter.rows import COUPLED_MODES
 from sot_filter.steps.choosing import read_choice
 from sot_filter.steps.clustered import Sample, add_cells, read_sample
 from sot_filter.steps.duplicates import fold_run
@@ -24,7 +25,6 @@ from sot_filter.steps.embedded import Embedded, require_alike
 from sot_filter.steps.simple import best_simple
 from sot_filter.steps.solution import Coupled, StoredSolution, write_solution
 from sot_filter.transport import (
-    COUPLED,
     Choice,
     Measure,
     PushPullProblem,
@@ -98,7 +98,7 @@ def solve_run(
         every = Embedded.load(layout, "input", sources["input"], part_rows, embed_key)
         first, counts = every.fold()
         rows = Rows(every.digests[first], every.tensors(views, first), torch.from_numpy(counts))
-    coupled, place = solver["mode"] in COUPLED, choose_device(device)
+    coupled, place = solver["mode"] in COUPLED_MODES, choose_device(device)
     poles = move((safe.tensors(views), harmful.tensors(views)), place)
     rows = rows._replace(views=move(rows.views, place))
 

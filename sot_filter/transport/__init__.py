@@ -16,10 +16,9 @@ from sot_filter.transport.problem import Measure, PushPullProblem, fold_duplicat
 from sot_filter.transport.replicates import Replicates, draw_halves, fit_replicates, replicate_scores, score_range
 from sot_filter.transport.score import RowScores, conditional_plan, score_rows
 from sot_filter.transport.solution import Outcome, Solution
-from sot_filter.transport.solvers import COUPLED, SOLVERS, solve
+from sot_filter.transport.solvers import SOLVERS, solve
 
 __all__ = [
-    "COUPLED",
     "SOLVERS",
     "Calibration",
     "Cells",

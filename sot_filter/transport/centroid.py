@@ -28,8 +28,8 @@ _ITERATIONS = 100
 def solve_centroid(
     problem: PushPullProblem,
     *,
-    centroids: Measure,
-    membership: Tensor,
+    centroids: Measure | None = None,
+    membership: Tensor | None = None,
     threshold: float = 1e-6,
     marginal_threshold: float = 1e-3,
     max_iterations: int = 500,
@@ -39,7 +39,8 @@ def solve_centroid(
 
     Args:
         problem: of the sample's n rows, their masses from `stratified`; else as for `solve_coupled`.
-        centroids: raw means [K, d] and masses [K] of all rows.
+        centroids: raw means [K, d] and masses [K] of all rows; without, or where all marginals are free, there is
+            nothing to start from, and this is mode coupled.
         membership: the centroid of each row of the sample [n].
         threshold: the certificate to reach, cost units.
         marginal_threshold: the L1 marginal error to reach, on the sides that count.
@@ -57,8 +58,7 @@ def solve_centroid(
         max_iterations=max_iterations,
         memory_budget=memory_budget,
     )
-    if problem.rho_safe == problem.rho_harmful == 0 or problem.tau == 0:
-        # Free marginals have no ψ, so there is nothing to start from.
+    if problem.rho_safe == problem.rho_harmful == 0 or problem.tau == 0 or centroids is None or membership is None:
         return finish()
     _check(membership, len(problem.rows), len(centroids))
     field, balance = Field(problem), problem.push_strength

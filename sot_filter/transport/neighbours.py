@@ -11,7 +11,7 @@ Many rows are not all compared with each other: they lie in cells around centroi
 rows of those cells only that are nearest to it (an inverted file, as `faiss.IndexIVFFlat`), one matrix product a cell.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,9 +25,13 @@ from sot_filter.transport.problem import Measure, dtype_of
 #: any other rows, and its least, above the rounding of a similarity.
 _RAMP, _LEAST_RAMP = 0.015, 1e-5
 _SCALINGS = 1000
+#: Similarities of new points that are kept between their two uses, and points at a time at least.
+_KEPT_VALUES, _FEWEST = 1 << 24, 256
 
 #: For each cell the indices of the points that look into it, and the slice of its rows.
 Visits = list[tuple[Tensor, slice]]
+#: Indices [b] of points, a slice of s rows, and their similarities [b, s].
+Block = tuple[Tensor, slice, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,12 +115,25 @@ class Neighbours:
             cells: the cells [t, probes] they look into, where they are known; by default the nearest are found.
         """
         if points is None:
-            i, j, value = _graph(self.rows.points, self.reach, self._visits(self.rows.points, cells))
-        else:
-            visits = self._visits(points, cells)
-            reach = _reach(points, self.rows.points, self.k, visits)
-            i, j, value = _entries(points, reach, self.rows.points, self.reach, visits)
-        rows = len(self.rows) if points is None else len(points)
+            i, j, value = _graph(self.rows.points, self.reach, self._visits(self.rows.points, None))
+            return self._scaled(len(self.rows), i, j, value)
+        among = self.rows.points.to(dtype_of(self.rows.points))
+        met = len(among)
+        if self.cells is not None:
+            met = max(1, met * min(self.cells.probes, len(self.cells.sizes)) // len(self.cells.sizes))
+        plans = []
+        for part in tiles(max(len(points), 1), max(_FEWEST, _KEPT_VALUES // met)):
+            own = points[part]
+            visits = self._visits(own, None if cells is None else cells[part])
+            # What the rows met is kept between its two uses.
+            blocks = list(_blocks(own, among, visits))
+            reach = _reach(len(own), self.k, among, blocks)
+            i, j, value = _entries(reach, self.reach, blocks)
+            plans.append((i + part.start, j, value))
+        row, column, values = (torch.cat(found) for found in zip(*plans, strict=True))
+        return self._scaled(len(points), row, column, values)
+
+    def _scaled(self, rows: int, i: Tensor, j: Tensor, value: Tensor) -> Plan:
         value = value * (self.rows.mass * self.scaling)[j]
         total = value.new_zeros(rows).index_add_(0, i, value)
         return Plan(rows, i, j, value / total[i])
@@ -135,8 +152,9 @@ def find_neighbours(rows: Measure, k: int, cells: Cells | None = None) -> Neighb
         cells: where to look for neighbours; None compares every row with every row.
     """
     k = min(k, len(rows))
+    among = rows.points.to(dtype_of(rows.points))
     visits = None if cells is None else cells.visits(rows.points)
-    reach = _reach(rows.points, rows.points, k, visits)
+    reach = _reach(len(rows), k, among, _blocks(rows.points, among, visits))
     i, j, value = _graph(rows.points, reach, visits)
     kernel = Plan(len(rows), i, j, value.double())
     mass = rows.mass.double()
@@ -150,10 +168,10 @@ def find_neighbours(rows: Measure, k: int, cells: Cells | None = None) -> Neighb
     return Neighbours(rows, k, reach, d.to(rows.mass.dtype), cells)
 
 
-def _reach(points: Tensor, among: Tensor, k: int, visits: Visits | None) -> Tensor:
-    """Similarity [t] of each of ``points`` [t, d] to its k-th nearest ``among`` [n, d]."""
-    found = torch.full((len(points), k), -torch.inf, dtype=dtype_of(among), device=among.device)
-    for own, _, block in _blocks(points, among, visits):
+def _reach(rows: int, k: int, among: Tensor, blocks: Iterable[Block]) -> Tensor:
+    """Similarity [t] of each of t ``rows`` to its k-th nearest ``among`` [n, d], of those in the blocks."""
+    found = torch.full((rows, k), -torch.inf, dtype=among.dtype, device=among.device)
+    for own, _, block in blocks:
         nearest = block.topk(min(k, block.shape[1]), dim=1).values
         found[own] = torch.cat([found[own], nearest], 1).topk(k, dim=1).values
     # A point that met fewer than k rows has all of them for neighbours.
@@ -162,7 +180,8 @@ def _reach(points: Tensor, among: Tensor, k: int, visits: Visits | None) -> Tens
 
 def _graph(points: Tensor, reach: Tensor, visits: Visits | None) -> tuple[Tensor, Tensor, Tensor]:
     """The entries of K between the rows themselves; what one of two rows has found, the other has too."""
-    i, j, value = _entries(points, reach, points, reach, visits)
+    among = points.to(dtype_of(points))
+    i, j, value = _entries(reach, reach, _blocks(points, among, visits))
     if visits is None:
         return i, j, value
     n = len(points)
@@ -171,24 +190,22 @@ def _graph(points: Tensor, reach: Tensor, visits: Visits | None) -> tuple[Tensor
     return pairs // n, pairs % n, value
 
 
-def _entries(
-    points: Tensor, reach: Tensor, among: Tensor, their_reach: Tensor, visits: Visits | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The entries of K above 0: row, column, value [e each]."""
-    found = [(torch.empty(0, dtype=torch.int64, device=among.device),) * 2 + (reach.new_empty(0),)]
-    for own, theirs, block in _blocks(points, among, visits):
+def _entries(reach: Tensor, their_reach: Tensor, blocks: Iterable[Block]) -> tuple[Tensor, Tensor, Tensor]:
+    """The entries of K above 0: row, column, value [e each], at the reaches of both sides; the blocks are used up."""
+    none = torch.empty(0, dtype=torch.int64, device=reach.device)
+    found = [(none, none, reach.new_empty(0))]
+    for own, theirs, block in blocks:
         far = torch.minimum(reach[own, None], their_reach[theirs])
-        block = block.sub_(far).div_(far.neg().add_(1).mul_(_RAMP).clamp_min_(_LEAST_RAMP)).add_(1).clamp_(0, 1)
+        block.sub_(far).div_(far.neg_().add_(1).mul_(_RAMP).clamp_min_(_LEAST_RAMP)).add_(1).clamp_(0, 1)
         i, j = block.nonzero(as_tuple=True)
         found.append((own[i], j + theirs.start, block[i, j]))
     rows, columns, values = zip(*found, strict=True)
     return torch.cat(rows), torch.cat(columns), torch.cat(values)
 
 
-def _blocks(points: Tensor, among: Tensor, visits: Visits | None) -> Iterator[tuple[Tensor, slice, Tensor]]:
-    """The similarities to be looked at: indices [b] into ``points``, a slice of ``among``, and their block [b, s]."""
+def _blocks(points: Tensor, among: Tensor, visits: Visits | None) -> Iterator[Block]:
+    """The similarities of ``points`` [t, d] to those ``among`` [n, d] that are to be looked at, a tile at a time."""
     whole = torch.arange(len(points), device=points.device)
-    among = among.to(dtype_of(among))
     for own, theirs in visits or [(whole, slice(0, len(among)))]:
         for part in tiles(len(own), rows_per_tile(theirs.stop - theirs.start, among.dtype, among.device)):
             yield own[part], theirs, similarity(points[own[part]], among[theirs])

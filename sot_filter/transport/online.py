@@ -124,7 +124,7 @@ class OnlinePotentials:
 
     @property
     def kept_share(self) -> float | None:
-        """Objective coupled: the share of the mass seen that is kept; it is slow to settle where few rows are clear."""
+        """Objective coupled: the kept share of the mass seen; slow to settle where few rows are clear cases."""
         return float(self._log_total.exp()) if self.rule.together else None
 
     def _population(self) -> float:

@@ -23,9 +23,6 @@ SOLVERS: dict[str, Callable[..., Solution]] = {
     "paper": solve_paper,
 }
 
-#: The modes that solve the coupled problem: keep shares as weights, log-odds as scores.
-COUPLED = ("coupled", "centroid", "minibatch", "online")
-
 
 def solve(problem: PushPullProblem, *, mode: str = "exact", **options: Any) -> Solution:
     """Solve ``problem``. A solve that ends badly is a `Solution` whose outcome says so, not an error.

@@ -13,10 +13,12 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "solve_speed.py"
 
 
 def run(*arguments: str) -> str:
-    return subprocess.run(
+    ended = subprocess.run(
         [sys.executable, str(SCRIPT), *arguments],
-        check=True, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    ).stdout  # fmt: skip
+        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 @pytest.mark.slow

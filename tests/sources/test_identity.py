@@ -61,9 +61,7 @@ def test_another_file_is_refused_and_named(source: Source, path: Path, change: C
     got = "none" if change is gone else "another one"
     assert "stamp" not in str(source.to_json())
     for again in (source, Source.from_json(source.to_json())):
-        with pytest.raises(
-            SourceError, match=rf"the source file rows\.jsonl as it was .*{path}; got {got}\. Put"
-        ):
+        with pytest.raises(SourceError, match=rf"the source file rows\.jsonl as it was .*{path}; got {got}\. Put"):
             read(again)
 
 
