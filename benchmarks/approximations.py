@@ -6,8 +6,8 @@ the scores, how much the better halves overlap, the largest error of a potential
 marginal errors that the approximation reports, and rows read over the rows there are, counting each look at a batch.
 
 Then each reference is replaced by the raw means of k-means clusters of it, at 2 to 20 points a cluster; beside it the
-potentials so found, on all points of the reference, and as many points drawn at random. "Held out": all settings are those chosen on the references, else epsilon is 0.05,
-push_strength 0.5 and rho as it says.
+potentials so found, on all points of the reference, and as many points drawn at random. "Held out": all settings are
+those chosen on the references, else epsilon is 0.05, push_strength 0.5 and rho as it says.
 
 The real sets need a folder with vectors of their views (NAME.prompt.npy, NAME.response.npy): instruct_h10,
 instruct_h30, instruct_safe_ref, harmful_ref_same, harmful_ref_cross.

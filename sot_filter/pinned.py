@@ -154,11 +154,12 @@ class Plan:
         if mode == "paper":
             return {"mode": "paper", "memory_budget": memory, **solve.paper.model_dump()}
         common = {"mode": mode, "memory_budget": memory, "threshold": solve.threshold}
-        batches = {"seed": self.config.seed, "batch_rows": solve.batches.rows}
         if mode == "minibatch":
-            return {**common, **batches, "batches": solve.batches.number}
+            rows, number = solve.minibatch.rows, solve.minibatch.batches
+            return {**common, "seed": self.config.seed, "batch_rows": rows, "batches": number}
         if mode == "online":
-            return {**common, **batches, "epochs": solve.batches.epochs}
+            rows, epochs = solve.online.rows, solve.online.epochs
+            return {**common, "seed": self.config.seed, "batch_rows": rows, "epochs": epochs}
         options = {**common, "max_iterations": solve.max_iterations}
         return {**options, "effective_share": 0.5 if self.tau is None else None} if mode == "exact" else options
 

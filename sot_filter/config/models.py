@@ -133,15 +133,22 @@ class Paper(Model):
     """Sinkhorn iterations per step."""
 
 
-class Batches(Model):
-    """Settings of modes minibatch and online, which differ from centroid where a marginal is constrained (ρ > 0)."""
+class Minibatch(Model):
+    """Settings of `mode: minibatch`; it differs from centroid where a marginal is constrained (ρ > 0)."""
 
     rows: Count = 1024
     """Rows of a batch; more rows, less bias."""
-    number: Count = 64
-    """Mode minibatch: batches whose potentials are averaged; more batches, less noise."""
+    batches: Count = 64
+    """Batches whose potentials are averaged; more batches, less noise."""
+
+
+class Online(Model):
+    """Settings of `mode: online`; it differs from centroid where a marginal is constrained (ρ > 0)."""
+
+    rows: Count = 64
+    """Rows of a batch."""
     epochs: Count = 2
-    """Mode online: how often as many rows are looked at as there are in the sample."""
+    """How often as many rows are looked at as there are in the sample; more epochs, less noise."""
 
 
 class Solve(Model):
@@ -179,8 +186,10 @@ class Solve(Model):
     """CPU threads of a task of cluster, assign, solve and weigh; by default torch's own choice."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """Where rows are clustered, solved and weighed: `auto` (a GPU where a worker has one), `cpu`, `cuda`, `cuda:1`."""
-    batches: Batches = Batches()
-    """Settings of modes minibatch and online."""
+    minibatch: Minibatch = Minibatch()
+    """Settings of `mode: minibatch`."""
+    online: Online = Online()
+    """Settings of `mode: online`."""
     paper: Paper = Paper()
     """Settings of `mode: paper`."""
 

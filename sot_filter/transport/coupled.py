@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
 from sot_filter.errors import SolverError
-from sot_filter.transport.neighbours import Plan
+from sot_filter.transport.neighbours import Plan, means
 from sot_filter.transport.problem import PushPullProblem
 from sot_filter.transport.sinkhorn import fused_pass, kernels
 from sot_filter.transport.solution import Solution, effective_sample_size, judge
@@ -131,7 +131,8 @@ class Field:
         dtype = problem.dtype
         self.mass = problem.rows.mass.to(dtype)
         self.tilt = torch.zeros_like(self.mass) if problem.tilt is None else problem.tilt.to(dtype)
-        self.plan = None if problem.coupling is None else problem.coupling.plan()
+        plan = None if problem.coupling is None else problem.coupling.plan()
+        self.plan = None if plan is None else plan.matrix(len(self.mass), dtype)
         self.population = 1.0 if self.plan is None else POPULATION
 
     def share(self, values: Tensor) -> Tensor:
@@ -139,7 +140,7 @@ class Field:
         common = self.mass @ values
         if self.plan is None:
             return common.expand_as(values)
-        return (1 - self.population) * self.plan.apply(values) + self.population * common
+        return (1 - self.population) * means(self.plan, values) + self.population * common
 
     def local(self, logit: Tensor) -> Tensor:
         """Log-odds [n] of each neighbourhood's keep share."""

@@ -11,6 +11,7 @@ Many rows are not all compared with each other: they lie in cells around centroi
 rows of those cells only that are nearest to it (an inverted file, as `faiss.IndexIVFFlat`), one matrix product a cell.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,8 +26,6 @@ from sot_filter.transport.problem import Measure, dtype_of
 #: any other rows, and its least, above the rounding of a similarity.
 _RAMP, _LEAST_RAMP = 0.015, 1e-5
 _SCALINGS = 1000
-#: Similarities of new points that are kept between their two uses, and points at a time at least.
-_KEPT_VALUES, _FEWEST = 1 << 24, 256
 
 #: For each cell the indices of the points that look into it, and the slice of its rows.
 Visits = list[tuple[Tensor, slice]]
@@ -55,24 +54,21 @@ class Cells:
         found = [similarity(points[part], self.centroids).topk(k, dim=1).indices for part in parts]
         return torch.cat(found) if found else torch.empty(0, k, dtype=torch.int64, device=points.device)
 
-    def visits(self, points: Tensor, nearest: Tensor | None = None) -> Visits:
-        """Who looks into each cell, of ``points`` [t, d] whose nearest cells [t, probes] may be known already."""
-        nearest = self.nearest(points) if nearest is None else nearest
+    def visits(self, nearest: Tensor) -> Visits:
+        """Who looks into each cell, of points whose ``nearest`` cells [t, probes] are these."""
         visitors = nearest.flatten().argsort(stable=True) // nearest.shape[1]
         counts = torch.bincount(nearest.flatten(), minlength=len(self.sizes)).tolist()
         stops = self.sizes.cumsum(0).tolist()
-        return [
-            (own, slice(stop - size, stop))
-            for own, size, stop in zip(torch.split(visitors, counts), self.sizes.tolist(), stops, strict=True)
-        ]
+        found = zip(torch.split(visitors, counts), self.sizes.tolist(), stops, strict=True)
+        return [(own, slice(stop - size, stop)) for own, size, stop in found if len(own)]
 
 
 class Plan(NamedTuple):
-    """Rows of A as entries: value_e at (row_e, column_e); t rows over n columns.
+    """Rows of A as entries, row by row: value_e at (row_e, column_e); t rows over n columns.
 
     Args:
         rows: t.
-        row: [e].
+        row: [e], rising.
         column: [e].
         value: [e].
     """
@@ -82,11 +78,28 @@ class Plan(NamedTuple):
     column: Tensor
     value: Tensor
 
+    def matrix(self, columns: int, dtype: torch.dtype) -> Tensor:
+        """A as a sparse matrix [t, columns]."""
+        stops = torch.bincount(self.row, minlength=self.rows).cumsum(0)
+        with warnings.catch_warnings():
+            # torch calls its sparse matrices a beta; their product is all that is used here.
+            warnings.simplefilter("ignore")
+            return torch.sparse_csr_tensor(
+                torch.cat([stops.new_zeros(1), stops]),
+                self.column,
+                self.value.to(dtype),
+                (self.rows, columns),
+                check_invariants=False,
+            )
+
     def apply(self, values: Tensor) -> Tensor:
         """A times ``values`` [n] or [n, r]: the means over neighbourhoods, [t] or [t, r]."""
-        weights = self.value.to(values).reshape(-1, *[1] * (values.ndim - 1))
-        total = values.new_zeros(self.rows, *values.shape[1:])
-        return total.index_add_(0, self.row, weights * values[self.column])
+        return means(self.matrix(len(values), values.dtype), values)
+
+
+def means(plan: Tensor, values: Tensor) -> Tensor:
+    """The sparse ``plan`` [t, n] times ``values`` [n] or [n, r]: the means over neighbourhoods, [t] or [t, r]."""
+    return plan @ values if values.ndim > 1 else (plan @ values[:, None])[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,32 +127,41 @@ class Neighbours:
             points: any rows, in the space of the graph.
             cells: the cells [t, probes] they look into, where they are known; by default the nearest are found.
         """
+        among, n = self.rows.points.to(dtype_of(self.rows.points)), len(self.rows)
         if points is None:
-            i, j, value = _graph(self.rows.points, self.reach, self._visits(self.rows.points, None))
-            return self._scaled(len(self.rows), i, j, value)
-        among = self.rows.points.to(dtype_of(self.rows.points))
-        met = len(among)
-        if self.cells is not None:
-            met = max(1, met * min(self.cells.probes, len(self.cells.sizes)) // len(self.cells.sizes))
-        plans = []
-        for part in tiles(max(len(points), 1), max(_FEWEST, _KEPT_VALUES // met)):
+            return self._scaled(n, *_graph(among, self.reach, self._visits(among)))
+        found = []
+        batch = max(len(points), 1) if self.cells else rows_per_tile(n, among.dtype, among.device)
+        for part in tiles(max(len(points), 1), batch):
             own = points[part]
-            visits = self._visits(own, None if cells is None else cells[part])
-            # What the rows met is kept between its two uses.
-            blocks = list(_blocks(own, among, visits))
-            reach = _reach(len(own), self.k, among, blocks)
-            i, j, value = _entries(reach, self.reach, blocks)
-            plans.append((i + part.start, j, value))
-        row, column, values = (torch.cat(found) for found in zip(*plans, strict=True))
-        return self._scaled(len(points), row, column, values)
+            least, blocks = self._met(own, among, None if cells is None else cells[part])
+            i, j, near = _within(_cut(least), _cut(self.reach), blocks)
+            reach = torch.maximum(least, _kth(i, near, len(own), self.k))
+            i, j, value = _entries(i, j, near, reach, self.reach)
+            found.append((i + part.start, j, value))
+        i, j, value = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return self._scaled(len(points), i, j, value)
+
+    def _met(self, points: Tensor, among: Tensor, cells: Tensor | None) -> tuple[Tensor, Iterable[Block]]:
+        """How far each of ``points`` [t, d] reaches at least [t], and its similarities to all rows that it meets."""
+        if self.cells is None:
+            # A tile is used twice: for how far its points reach, and for what lies in their reach.
+            blocks = list(_blocks(points, among, None))
+            return _least_reach(len(points), self.k, among, blocks), blocks
+        nearest = self.cells.nearest(points) if cells is None else cells
+        own = _blocks(points, among, self.cells.visits(nearest[:, :1]))
+        return _least_reach(len(points), self.k, among, own), _blocks(points, among, self.cells.visits(nearest))
 
     def _scaled(self, rows: int, i: Tensor, j: Tensor, value: Tensor) -> Plan:
+        if self.cells is not None:
+            order = i.argsort(stable=True)
+            i, j, value = i[order], j[order], value[order]
         value = value * (self.rows.mass * self.scaling)[j]
         total = value.new_zeros(rows).index_add_(0, i, value)
         return Plan(rows, i, j, value / total[i])
 
-    def _visits(self, points: Tensor, cells: Tensor | None) -> Visits | None:
-        return None if self.cells is None else self.cells.visits(points, cells)
+    def _visits(self, points: Tensor) -> Visits | None:
+        return None if self.cells is None else self.cells.visits(self.cells.nearest(points))
 
 
 @torch.no_grad()
@@ -153,14 +175,21 @@ def find_neighbours(rows: Measure, k: int, cells: Cells | None = None) -> Neighb
     """
     k = min(k, len(rows))
     among = rows.points.to(dtype_of(rows.points))
-    visits = None if cells is None else cells.visits(rows.points)
-    reach = _reach(len(rows), k, among, _blocks(rows.points, among, visits))
-    i, j, value = _graph(rows.points, reach, visits)
-    kernel = Plan(len(rows), i, j, value.double())
+    if cells is None:
+        visits = None
+        reach = _least_reach(len(rows), k, among, _blocks(among, among, None))
+    else:
+        nearest = cells.nearest(among)
+        visits = cells.visits(nearest)
+        least = _least_reach(len(rows), k, among, _blocks(among, among, cells.visits(nearest[:, :1])))
+        i, _, near = _within(least, None, _blocks(among, among, visits))
+        reach = torch.maximum(least, _kth(i, near, len(rows), k))
+    i, j, value = _graph(among, reach, visits)
+    kernel = Plan(len(rows), i, j, value).matrix(len(rows), torch.float64)
     mass = rows.mass.double()
     d = torch.ones_like(mass)
     for _ in range(_SCALINGS):
-        following = (d / kernel.apply(mass * d)).sqrt()
+        following = (d / means(kernel, mass * d)).sqrt()
         moved = float((following / d - 1).abs().max())
         d = following
         if moved < 1e-9:
@@ -168,20 +197,58 @@ def find_neighbours(rows: Measure, k: int, cells: Cells | None = None) -> Neighb
     return Neighbours(rows, k, reach, d.to(rows.mass.dtype), cells)
 
 
-def _reach(rows: int, k: int, among: Tensor, blocks: Iterable[Block]) -> Tensor:
-    """Similarity [t] of each of t ``rows`` to its k-th nearest ``among`` [n, d], of those in the blocks."""
-    found = torch.full((rows, k), -torch.inf, dtype=among.dtype, device=among.device)
+def _least_reach(rows: int, k: int, among: Tensor, blocks: Iterable[Block]) -> Tensor:
+    """How near [t] the k-th nearest of a point is at least, from blocks that have each of t ``rows`` once at most."""
+    found = torch.full((rows,), -1.0, dtype=among.dtype, device=among.device)
     for own, _, block in blocks:
-        nearest = block.topk(min(k, block.shape[1]), dim=1).values
-        found[own] = torch.cat([found[own], nearest], 1).topk(k, dim=1).values
-    # A point that met fewer than k rows has all of them for neighbours.
-    return found[:, -1].clamp_min(-1)
+        if block.shape[1] >= k:
+            found[own] = block.topk(k, dim=1).values[:, -1].clamp_min(-1)
+    return found
+
+
+def _kth(i: Tensor, near: Tensor, rows: int, k: int) -> Tensor:
+    """The k-th highest [t] of the similarities ``near`` [e] of each of t ``rows``, or -1 where it has fewer."""
+    # By row, then from the highest: similarities are far less than 4 apart.
+    order = (4 * i - near.double()).argsort()
+    starts = torch.bincount(i, minlength=rows).cumsum(0).roll(1)
+    starts[:1] = 0
+    rank = torch.arange(len(order), device=i.device) - starts[i[order]]
+    found = torch.full((rows,), -1.0, dtype=near.dtype, device=near.device)
+    found[i[order[rank == k - 1]]] = near[order[rank == k - 1]]
+    return found.clamp_min(-1)
+
+
+def _cut(reach: Tensor) -> Tensor:
+    """The similarity [n] at which the ramp that ends at ``reach`` [n] begins; it rises with it."""
+    return reach - (1 - reach).mul_(_RAMP).clamp_min_(_LEAST_RAMP)
+
+
+def _within(cut: Tensor, their_cut: Tensor | None, blocks: Iterable[Block]) -> tuple[Tensor, Tensor, Tensor]:
+    """The pairs whose similarity reaches the cut of one of them: point, row, similarity [e each]."""
+    none = torch.empty(0, dtype=torch.int64, device=cut.device)
+    found = [(none, none, cut.new_empty(0))]
+    for own, theirs, block in blocks:
+        seen = block >= cut[own, None]
+        if their_cut is not None:
+            seen |= block >= their_cut[theirs]
+        i, j = seen.nonzero(as_tuple=True)
+        found.append((own[i], j + theirs.start, block[i, j]))
+    points, rows, near = zip(*found, strict=True)
+    return torch.cat(points), torch.cat(rows), torch.cat(near)
+
+
+def _entries(i: Tensor, j: Tensor, near: Tensor, reach: Tensor, their_reach: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The entries of K above 0 among pairs of these similarities [e]: row, column, value."""
+    far = torch.minimum(reach[i], their_reach[j])
+    value = ((near - far) / (1 - far).mul_(_RAMP).clamp_min_(_LEAST_RAMP)).add_(1).clamp_(0, 1)
+    above = value > 0
+    return i[above], j[above], value[above]
 
 
 def _graph(points: Tensor, reach: Tensor, visits: Visits | None) -> tuple[Tensor, Tensor, Tensor]:
     """The entries of K between the rows themselves; what one of two rows has found, the other has too."""
-    among = points.to(dtype_of(points))
-    i, j, value = _entries(reach, reach, _blocks(points, among, visits))
+    cut = _cut(reach)
+    i, j, value = _entries(*_within(cut, cut, _blocks(points, points, visits)), reach, reach)
     if visits is None:
         return i, j, value
     n = len(points)
@@ -190,22 +257,9 @@ def _graph(points: Tensor, reach: Tensor, visits: Visits | None) -> tuple[Tensor
     return pairs // n, pairs % n, value
 
 
-def _entries(reach: Tensor, their_reach: Tensor, blocks: Iterable[Block]) -> tuple[Tensor, Tensor, Tensor]:
-    """The entries of K above 0: row, column, value [e each], at the reaches of both sides; the blocks are used up."""
-    none = torch.empty(0, dtype=torch.int64, device=reach.device)
-    found = [(none, none, reach.new_empty(0))]
-    for own, theirs, block in blocks:
-        far = torch.minimum(reach[own, None], their_reach[theirs])
-        block.sub_(far).div_(far.neg_().add_(1).mul_(_RAMP).clamp_min_(_LEAST_RAMP)).add_(1).clamp_(0, 1)
-        i, j = block.nonzero(as_tuple=True)
-        found.append((own[i], j + theirs.start, block[i, j]))
-    rows, columns, values = zip(*found, strict=True)
-    return torch.cat(rows), torch.cat(columns), torch.cat(values)
-
-
 def _blocks(points: Tensor, among: Tensor, visits: Visits | None) -> Iterator[Block]:
     """The similarities of ``points`` [t, d] to those ``among`` [n, d] that are to be looked at, a tile at a time."""
     whole = torch.arange(len(points), device=points.device)
-    for own, theirs in visits or [(whole, slice(0, len(among)))]:
+    for own, theirs in [(whole, slice(0, len(among)))] if visits is None else visits:
         for part in tiles(len(own), rows_per_tile(theirs.stop - theirs.start, among.dtype, among.device)):
             yield own[part], theirs, similarity(points[own[part]], among[theirs])

@@ -1,4 +1,4 @@
-"""Mode centroid, from rows to columns: mode coupled where the sample is all rows, and the same whoever does the work."""
+"""Mode centroid, from rows to columns: mode coupled where the sample is all rows, whoever does the work."""
 
 import numpy as np
 import pytest
