@@ -123,8 +123,8 @@ def solve_run(
         quantised = move((rows.sample.centroids, rows.sample.membership), place)
         return solve(posed, **solver, centroids=quantised[0], membership=quantised[1])
 
-    def chosen(seed: int) -> Choice:
-        return choose(*poles, **{**settings, "seed": seed})
+    def chosen(seed: int, **given: Any) -> Choice:
+        return choose(*poles, **{**settings, **given, "seed": seed})
 
     choice = move(read_choice(layout.choice, sampled["cluster_key"]), place) if sampled else chosen(settings["seed"])
     problem = pose(choice)
@@ -134,7 +134,8 @@ def solve_run(
         halves = draw_halves(len(choice.safe), len(choice.harmful), replicates, settings["seed"])
         sharpness = choice.calibration.tau / problem.tau
         replicated = fit_replicates(problem, solution, choice.direction, choice.folds, halves, sharpness)
-        again = chosen(settings["seed"] + 1)
+        # Of a sample, the other seed keeps the setting, so that one kernel scores every row for both.
+        again = chosen(settings["seed"] + 1, **(asdict(choice.setting) if sampled else {}))
         posed = pose(again, problem)
         twin = again, posed, solved(posed)
     choice, problem, solution, replicated, twin = move((choice, problem, solution, replicated, twin), "cpu")

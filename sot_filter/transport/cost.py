@@ -11,16 +11,16 @@ from torch.nn.functional import pad
 _TILE_BYTES = {"cpu": 8 << 20, "cuda": 128 << 20}
 #: Smaller matrices are multiplied by other routines, where a row's sum may be taken in another order than its
 #: neighbour's (measured with MKL: below 4 rows; 1, 5 to 7 and 9 columns).
-_LEAST: Final = 16
+LEAST: Final = 16
 
 
 def product(rows: Tensor, columns: Tensor) -> Tensor:
     """``rows`` [t, d] times ``columns`` [d, r], so that what comes out for a row does not hang on the other rows."""
     (t, _), r = rows.shape, columns.shape[1]
-    if r < _LEAST:
-        columns = pad(columns, (0, _LEAST - r))
-    if t < _LEAST:
-        rows = pad(rows, (0, 0, 0, _LEAST - t))
+    if r < LEAST:
+        columns = pad(columns, (0, LEAST - r))
+    if t < LEAST:
+        rows = pad(rows, (0, 0, 0, LEAST - t))
     return (rows @ columns)[:t, :r]
 
 

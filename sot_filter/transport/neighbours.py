@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from sot_filter.transport.cost import rows_per_tile, similarity, tiles
+from sot_filter.transport.cost import LEAST, rows_per_tile, similarity, tiles
 from sot_filter.transport.problem import Measure, dtype_of
 
 #: Width of the ramp as a share of the cost of the k-th nearest, so that a crowd of near-duplicates is told apart like
@@ -258,8 +259,34 @@ def _graph(points: Tensor, reach: Tensor, visits: Visits | None) -> tuple[Tensor
 
 
 def _blocks(points: Tensor, among: Tensor, visits: Visits | None) -> Iterator[Block]:
-    """The similarities of ``points`` [t, d] to those ``among`` [n, d] that are to be looked at, a tile at a time."""
-    whole = torch.arange(len(points), device=points.device)
-    for own, theirs in [(whole, slice(0, len(among)))] if visits is None else visits:
-        for part in tiles(len(own), rows_per_tile(theirs.stop - theirs.start, among.dtype, among.device)):
-            yield own[part], theirs, similarity(points[own[part]], among[theirs])
+    """The similarities of ``points`` [t, d] to those ``among`` [n, d] that are to be looked at, a tile at a time.
+
+    With cells a block has to be used before the next is asked for: all are made in the same memory, since asking for
+    it anew takes as long as to fill it.
+    """
+    if visits is None:
+        for part in tiles(len(points), rows_per_tile(len(among), among.dtype, among.device)):
+            yield (
+                torch.arange(part.start, part.stop, device=among.device),
+                slice(0, len(among)),
+                similarity(points[part], among),
+            )
+        return
+    d, dtype, points = among.shape[1], among.dtype, points.to(among.dtype)
+    sizes = [theirs.stop - theirs.start for _, theirs in visits]
+    most = [
+        min(own.shape[0], rows_per_tile(size, dtype, among.device))
+        for (own, _), size in zip(visits, sizes, strict=True)
+    ]
+    visitors = among.new_zeros(max([*most, LEAST]), d)
+    block = among.new_empty(len(visitors) * max([*sizes, LEAST]))
+    for (own, theirs), size, tile in zip(visits, sizes, most, strict=True):
+        rows = (among[theirs] if size >= LEAST else pad(among[theirs], (0, 0, 0, LEAST - size))).T
+        for some in torch.split(own, tile):
+            looking = some.shape[0]
+            torch.index_select(points, 0, some, out=visitors[:looking])
+            # Fewer rows would be multiplied otherwise than many, see `product`.
+            count, width = max(looking, LEAST), max(size, LEAST)
+            found = block[: count * width].view(count, width)
+            torch.mm(visitors[:count], rows, out=found)
+            yield some, theirs, found[:looking, :size]

@@ -82,3 +82,13 @@ def test_no_points_have_no_neighbours() -> None:
     rows, cells = celled()
     plan = find_neighbours(rows, 6, cells).plan(rows.points[:0])
     assert plan.rows == plan.row.numel() == 0
+
+
+def test_what_a_row_gets_does_not_hang_on_the_rows_beside_it() -> None:
+    rows, cells = celled(probes=3)
+    graph = find_neighbours(rows, 6, cells)
+    others = normalize(torch.randn(50, 10, generator=torch.Generator().manual_seed(7)), dim=1)
+    whole = dense(graph.plan(others), 300)
+    for size in (1, 2, 7, 20):
+        parts = [dense(graph.plan(others[i : i + size]), 300) for i in range(0, 50, size)]
+        assert torch.equal(torch.cat(parts), whole)
