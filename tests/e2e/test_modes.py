@@ -101,12 +101,12 @@ def test_every_way_to_solve_is_completed_and_can_be_verified(case: Case, setting
     by_score = expit(scores) if temperature is None else np.exp((scores - scores.max()) / temperature)
     np.testing.assert_allclose(weights[kept], (by_score / by_score[kept].mean())[kept], rtol=1e-3)
     table = scored(case, plan)
-    if plan.mode[0] == "coupled":
+    if plan.coupled:
         assert about["solve"]["kept_share"] == pytest.approx(expit(scores).mean(), abs=1e-3)
     else:
         assert table["own"].equals(table["score"])
         assert not table["learned"].to_numpy().any()
-    if plan.mode[0] == "coupled" and not plan.neighbours:
+    if plan.coupled and not plan.neighbours:
         shift = table["score"].to_numpy() - table["own"].to_numpy()
         np.testing.assert_allclose(shift, shift[0], atol=1e-4, err_msg="all rows have one neighbourhood")
 
