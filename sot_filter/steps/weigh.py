@@ -4,12 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import pyarrow as pa
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
 from sot_filter.artifacts import Layout, find_manifest, read_inventory, read_table, write_table
 from sot_filter.sources import Part
 from sot_filter.steps.embed import my_share
+
+#: Rows that are scored at a time, in small parts: in each cell of neighbours there should be some.
+_TOGETHER = 16_384
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -68,16 +72,36 @@ class WeighRows(PipelineStep):
             torch.set_num_threads(self.threads)
         scorer = Scorer.read(layout, self.solve_key, device_of(self.device, rank))
 
-        def placed(part: Part) -> Placed:
-            cells = read_table(layout.cells(part), self.assign_key) if self.assign_key else None
-            return scorer.place(read_table(layout.embeddings("input", source, part), self.embed_key), cells)
+        def placed(some: list[Part]) -> Placed:
+            cells = None
+            if self.assign_key:
+                cells = pa.concat_tables([read_table(layout.cells(part), self.assign_key) for part in some])
+            urls = [layout.embeddings("input", source, part) for part in some]
+            return scorer.place(pa.concat_tables([read_table(url, self.embed_key) for url in urls]), cells)
 
-        for part, rows in ahead(placed, parts):
-            with self.track_time("part"):
-                table = add_slices(scorer.score(rows), rows.embedded, source, part, self.slices)
-            write_table(layout.scores(part), table, self.key)
-            self.stat_update("rows", value=part.rows, unit="part")
+        for some, rows in ahead(placed, together(parts)):
+            with self.track_time("parts"):
+                whole, start = scorer.score(rows), 0
+            for part in some:
+                scored, embedded = (table.slice(start, part.rows) for table in (whole, rows.embedded))
+                table = add_slices(scored, embedded, source, part, self.slices)
+                write_table(layout.scores(part), table.combine_chunks(), self.key)
+                self.stat_update("rows", value=part.rows, unit="part")
+                start += part.rows
         yield from ()
+
+
+def together(parts: Sequence[Part]) -> list[list[Part]]:
+    """The parts, in order, in groups of as many rows as are well scored at a time."""
+    groups: list[list[Part]] = []
+    rows = _TOGETHER
+    for part in parts:
+        if rows + part.rows > _TOGETHER:
+            groups.append([])
+            rows = 0
+        groups[-1].append(part)
+        rows += part.rows
+    return groups
 
 
 def ahead(read: Callable[[Item], Read], items: Sequence[Item]) -> Iterator[tuple[Item, Read]]:

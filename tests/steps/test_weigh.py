@@ -6,13 +6,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 
 from sot_filter.artifacts import read_table
 from sot_filter.errors import SolverError
-from sot_filter.steps.weigh import WeighRows, ahead
+from sot_filter.steps.weigh import WeighRows, ahead, together
 from tests.steps.solved_run import SolvedRun
 
 #: Weighs a run in a process of its own and prints the peak of its memory in KiB.
@@ -64,13 +65,23 @@ def weigh(run: SolvedRun, parts: int, rows: int) -> int:
 
 
 def test_memory_does_not_grow_with_the_number_of_parts(tmp_path: Path) -> None:
-    """Ten times the parts, each of 8 MB of vectors once it is read: less than a tenth more."""
-    run = SolvedRun(tmp_path, d=512)
-    few = weigh(run, 2, 2048)
+    """Ten times the parts, eight of which are scored while eight more are read: less than a tenth more."""
+    run = SolvedRun(tmp_path, d=64)
+    few = weigh(run, 16, 2048)
     # So that nothing is taken for done.
     shutil.rmtree(tmp_path / "weigh")
-    many = weigh(run, 20, 2048)
-    assert many < 1.1 * few, f"{few:,} KiB for 2 parts, {many:,} KiB for 20"
+    many = weigh(run, 160, 2048)
+    assert many < 1.1 * few, f"{few:,} KiB for 16 parts, {many:,} KiB for 160"
+
+
+def test_small_parts_are_scored_together_and_large_ones_alone() -> None:
+    class Sized(NamedTuple):
+        rows: int
+
+    sizes = [9000, 7000, 400, 20_000, 10_000, 6384, 1]
+    groups = together([Sized(rows) for rows in sizes])  # type: ignore[list-item]
+    assert [[part.rows for part in group] for group in groups] == [[9000, 7000], [400], [20_000], [10_000, 6384], [1]]
+    assert together([]) == []
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
