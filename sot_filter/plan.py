@@ -71,7 +71,7 @@ def build_stages(plan: Plan) -> list[Stage]:
         *(_clustering(plan, ground) if plan.sampled else ()),
         Stage(
             "solve",
-            f"push-pull transport, mode {plan.mode[0]}: {plan.mode[1]}{_held_out(plan.choice)}",
+            f"push-pull transport, mode {plan.mode[0]}: {plan.mode[1]}{_held_out({} if plan.sampled else plan.choice)}",
             [
                 ground("solve"),
                 SolvePushPull(
@@ -155,7 +155,7 @@ def _clustering(plan: Plan, ground: Callable[[str], PipelineStep]) -> list[Stage
     return [
         Stage(
             "sample",
-            f"{plan.share:.3g} of the rows, by a hash of their texts",
+            "all rows" if plan.share == 1 else f"{plan.share:.3g} of the rows, by a hash of their texts",
             [ground("sample"), SampleRows(work, rows, keys["embed"], keys["sample"], plan.share, config.seed)],
             min(config.executor.tasks_of("sample"), len(parts)),
             [(layout.sample(part), part.rows) for part in parts],

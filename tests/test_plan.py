@@ -165,6 +165,40 @@ def test_auto_settings_are_resolved(toy: Toy) -> None:
     assert toy.plan("solve.view_weights={response: 3}").view_weights == {"prompt": 0.0, "response": 1.0}
 
 
+def test_rows_too_many_to_be_compared_are_left_to_a_sample(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sot_filter.costs._PATIENCE", {"cpu": 0.0, "cuda": 1e15})
+    settings = ("cluster.sample=4", "cluster.probes=1")
+    mode, why = toy.plan(*settings).mode
+    assert mode == "centroid"
+    assert "20 rows compared with each other would take" in why
+    assert "by a sample of 4" in why
+    assert toy.plan(*settings, "solve.device=cuda").mode[0] == "coupled"
+    assert toy.plan(*settings, "solve.mode=coupled").mode == ("coupled", "as set")
+    assert toy.plan(*settings).share == 4 / 20
+    # Half of what the solve may use holds 8 points of 2 views of 16 dimensions, as float32.
+    assert toy.plan(*settings[1:], f"solve.memory_gib={8 * 2 * 4 * 32 / 2**30}").work.sample == 8
+
+
+CENTROID_STAGES = ["embed", "sample", "cluster", "assign", "solve", "weigh", "select", "publish", "report"]
+
+
+@pytest.mark.parametrize(("setting", "stage"), [
+    ("seed=3", "sample"),
+    ("cluster.sample=7", "sample"),
+    ("cluster.centroids=2", "cluster"),
+    ("solve.epsilon=0.2", "cluster"),
+    ("cluster.probes=3", "assign"),
+    ("solve.tau=0.3", "solve"),
+    ("solve.neighbours=3", "solve"),
+    ("select.retention=0.5", "select"),
+])  # fmt: skip
+def test_of_a_sampled_solve_a_setting_changes_the_stages_that_read_it(toy: Toy, setting: str, stage: str) -> None:
+    one, other = toy.plan("solve.mode=centroid"), toy.plan("solve.mode=centroid", setting)
+    assert [s.name for s in build_stages(one)] == CENTROID_STAGES
+    changed = [name for name in CENTROID_STAGES if one.keys[name] != other.keys[name]]
+    assert changed == CENTROID_STAGES[CENTROID_STAGES.index(stage) :]
+
+
 LEFT_TO_HELD_OUT_ROWS = ["epsilon", "push_strength", "rho_safe", "rho_harmful", "view_weights"]
 
 
