@@ -71,7 +71,8 @@ def build_stages(plan: Plan) -> list[Stage]:
         *(_clustering(plan, ground) if plan.sampled else ()),
         Stage(
             "solve",
-            f"push-pull transport, mode {plan.mode[0]}: {plan.mode[1]}{_held_out({} if plan.sampled else plan.choice)}",
+            f"push-pull transport, mode {plan.mode[0]}: {plan.mode[1]}"
+            + ("" if plan.sampled else _held_out(plan.choice)),
             [
                 ground("solve"),
                 SolvePushPull(
