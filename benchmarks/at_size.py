@@ -11,9 +11,8 @@ Seconds are counted from when a task's libraries are loaded. Memory is all that 
 400 MiB) and mapped files among it. Bytes read are those of the files that were opened, of which a stage may need a
 few columns only; they mostly come from the page cache, as they have just been written.
 
-A row takes 1.05 kB of disk to fabricate and 0.4 kB more once it is scored, and each part some 6 MB for the sums of
-4,096 centroids: 5 GB for 1,000,000 rows, 17 GB for 10,000,000 (10.5 GB of them fabricated). Memory while fabricating
-is that of a part, 0.3 GiB a task.
+A row takes 1.05 kB of disk to fabricate and 0.4 kB more once it is scored: 1.5 GB for 1,000,000 rows, 15 GB for
+10,000,000. Memory while fabricating is that of a part, 0.3 GiB a task.
 
     OMP_NUM_THREADS=1 python benchmarks/at_size.py --tasks 2 --rows 100000 300000 1000000
     OMP_NUM_THREADS=1 python benchmarks/at_size.py --tasks 2 --rows 10000000 --work FOLDER
