@@ -3,10 +3,12 @@
 Three kinds of custom set: points around topics, points whose variance falls off slowly over all directions (so that no
 clustering fits them, as with real text), and real text where a folder with ready vectors is given: Parquet files of
 instruct_h10, instruct_h30 and the references, with `.prompt.npy` and `.response.npy` beside them. The references
-choose the settings, as in a run; `--rho` sets the relaxations of both marginals instead.
+choose the settings, as in a run; `--rho` sets the relaxations of both marginals instead. `--polish` adds passes over
+all rows that correct the potentials of the sample, as `cluster.polish` does.
 
     python benchmarks/centroids.py --rows 20000 --centroids 256
     python benchmarks/centroids.py --data FOLDER/sub --rows 0
+    python benchmarks/centroids.py --data FOLDER/sub --rows 0 --rho 0.1 --sample 0.25 --centroids 62 --polish 0 1 3
 """
 
 import argparse
@@ -25,12 +27,15 @@ from sot_filter.transport import (
     Choice,
     Measure,
     choose,
+    column_sums,
     find_neighbours,
     log_odds,
+    next_potential,
     score_rows,
     solve,
     stratified,
 )
+from sot_filter.transport.coupled import Field
 
 DIMENSION, REFERENCE = 384, 1000
 Views = dict[str, Tensor]
@@ -77,8 +82,8 @@ def real(folder: Path) -> Iterator[tuple[str, Views, Views, Views]]:
             yield f"{name}, {harmful}", views(name), views("instruct_safe_ref"), views(harmful)
 
 
-def compare(choice: Choice, points: Tensor, k: int, probes: int, share: float) -> None:
-    """Print one line: the ranking of all rows by mode centroid against that by mode coupled."""
+def compare(choice: Choice, points: Tensor, k: int, probes: int, share: float, polish: list[int]) -> None:
+    """Print a line for each number of passes: the ranking by mode centroid against that by mode coupled."""
     started = time.perf_counter()
     every = Measure.uniform(points)
     exact = solve(choice.pose(every, coupling=find_neighbours(every, 8)), mode="coupled")
@@ -98,27 +103,49 @@ def compare(choice: Choice, points: Tensor, k: int, probes: int, share: float) -
     problem = choice.pose(rows, coupling=find_neighbours(rows, 8, cells))
     means = Measure.of_counts(sums.means[found].float(), sums.mass[found])
     solution = solve(problem, mode="centroid", centroids=means, membership=membership)
-    scores = score_rows(
-        points,
-        choice.safe,
-        solution.psi_safe,
-        choice.harmful,
-        solution.psi_harmful,
-        choice.setting.epsilon,
-        choice.setting.push_strength,
-    )
     assert problem.coupling is not None
     assert solution.local_log_odds is not None
-    own = (scores.score + choice.tilt(points)) / problem.tau
-    score = log_odds(own, problem.coupling.plan(points), solution.local_log_odds, rows.mass)
-    seconds = time.perf_counter() - started
-    alone = (choice.setting.push_strength * exact.push - (1 - choice.setting.push_strength) * exact.pull) / problem.tau
-    print(
-        f"    K {k:5,}  probes {probes:3}  sample {share:4.0%}  Spearman {spearman(score, exact.score):.5f}  "
-        f"top half {overlap(score, exact.score):.4f}  potentials alone "
-        f"{spearman(scores.score, alone):.5f}  time {seconds / exact_seconds:.2f} of coupled",
-        flush=True,
-    )
+    seconds, setting = time.perf_counter() - started, choice.setting
+    alone = (setting.push_strength * exact.push - (1 - setting.push_strength) * exact.pull) / problem.tau
+    psi, local = [solution.psi_safe, solution.psi_harmful], solution.local_log_odds
+    field, rhos = Field(problem), (setting.rho_safe, setting.rho_harmful)
+    started = time.perf_counter()
+    plan = problem.coupling.plan(points)
+
+    def own_of(these: Tensor) -> tuple[Tensor, Tensor]:
+        """Potentials, and the log-odds without neighbours, of rows at the present ψ."""
+        score = score_rows(
+            these, choice.safe, psi[0], choice.harmful, psi[1], setting.epsilon, setting.push_strength
+        ).score
+        return score, (score + choice.tilt(these)) / problem.tau
+
+    for passes in range(max(polish) + 1):
+        potentials, own = own_of(points)
+        score = log_odds(own, plan, local, rows.mass)
+        kept = torch.sigmoid(score)
+        steps = [
+            next_potential(
+                column_sums(points, kept, side, psi[i], setting.epsilon),
+                float(kept.double().sum()),
+                side,
+                psi[i],
+                setting.epsilon,
+                rhos[i],
+            )
+            for i, side in enumerate((choice.safe, choice.harmful))
+        ]
+        if passes in polish:
+            taken = (seconds + time.perf_counter() - started) / exact_seconds
+            print(
+                f"    K {k:5,}  probes {probes:3}  sample {share:4.0%}  polish {passes}  "
+                f"Spearman {spearman(score, exact.score):.5f}  top half {overlap(score, exact.score):.4f}  "
+                f"potentials alone {spearman(potentials, alone):.5f}  "
+                f"marginal errors {steps[0][1]:.4f} {steps[1][1]:.4f}  time {taken:.2f} of coupled",
+                flush=True,
+            )
+        psi = [step[0] for step in steps]
+        _, own = own_of(rows.points)
+        local = field.local(field.settle(own + field.share(local), own))
 
 
 def spearman(a: Tensor, b: Tensor) -> float:
@@ -140,6 +167,7 @@ def main() -> None:
     parser.add_argument("--centroids", type=int, nargs="+", default=[256])
     parser.add_argument("--probes", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--sample", type=float, nargs="+", default=[1.0], help="shares of the rows")
+    parser.add_argument("--polish", type=int, nargs="+", default=[0], help="passes over all rows afterwards")
     parser.add_argument("--rho", type=float, default=None, help="relaxation of both marginals, inf for balanced")
     parser.add_argument("--data", type=Path, help="folder with ready vectors of real text")
     parser.add_argument("--threads", type=int, default=1)
@@ -154,7 +182,7 @@ def main() -> None:
         for share in options.sample:
             for k in options.centroids:
                 for probes in options.probes:
-                    compare(choice, points, min(k, int(share * len(points)) // 8), probes, share)
+                    compare(choice, points, min(k, int(share * len(points)) // 8), probes, share, options.polish)
 
 
 if __name__ == "__main__":

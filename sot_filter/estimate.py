@@ -97,6 +97,7 @@ def _solving(plan: Plan) -> dict[str, str]:
         stage: f"~{_si(flops)}FLOP, ~{_duration(2 * flops / speed)} on this CPU" for stage, flops in cost.flops.items()
     }
     words["solve"] += f", ~{_si(cost.memory)}B of memory, one task"
+    words |= {f"polish-{number}": "about as weigh" for number in range(1, plan.polish + 1)}
     return words
 
 

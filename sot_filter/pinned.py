@@ -105,6 +105,11 @@ class Plan:
         return self.coupled and self.mode[0] != "coupled"
 
     @property
+    def polish(self) -> int:
+        """Passes over all rows that correct the potentials of the sample."""
+        return self.config.cluster.polish if self.sampled else 0
+
+    @property
     def kernel_bytes(self) -> int:
         """Size of the two cached kernels, if no row is a duplicate."""
         return 4 * self.sources["input"].rows * (self.sources["safe"].rows + self.sources["harmful"].rows)
@@ -200,7 +205,16 @@ class Plan:
             keys["cluster"] = _key(keys["sample"], digests, self.choice, cluster.centroids)
             keys["assign"] = _key(keys["cluster"], cluster.probes)
             problem.append(keys["assign"])
+        if self.polish:
+            problem.append(self.polish)
         keys["solve"] = _key(keys["embed"], digests, self.part_rows, problem)
+        before = keys["solve"]
+        for number in range(1, self.polish + 1):
+            keys[f"polish-{number}"] = _key(before, "polish", number)
+            keys[f"settle-{number}"] = before = _key(keys[f"polish-{number}"], "settle")
+        if self.polish:
+            # What the last pass leaves is the solution, and is known as that of the solve.
+            keys[f"settle-{self.polish}"] = keys["solve"]
         keys["weigh"] = _key(keys["solve"], "weigh", self.config.input.slices)
         keys["select"] = _key(keys["weigh"], self.selection)
         keys["publish"] = _key(keys["select"], self.config.output.folder)

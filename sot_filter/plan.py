@@ -10,6 +10,7 @@ from datatrove.pipeline.base import PipelineStep
 from sot_filter.pinned import Plan
 from sot_filter.steps.cluster import AssignRows, FindCentroids, SampleRows
 from sot_filter.steps.embed import EmbedRows, ReadRows
+from sot_filter.steps.polish import GatherRows, SettlePotentials
 from sot_filter.steps.publish import WriteColumns
 from sot_filter.steps.report import WriteReport
 from sot_filter.steps.select import SelectRows
@@ -90,12 +91,14 @@ def build_stages(plan: Plan) -> list[Stage]:
                     {"cluster_key": keys["cluster"], "assign_key": keys["assign"], "probes": config.cluster.probes}
                     if plan.sampled
                     else None,
+                    plan.polish > 0,
                 ),
             ],
             1,
-            [(layout.solution, source.rows)],
+            [(layout.unpolished if plan.polish else layout.solution, source.rows)],
             keys["solve"],
         ),
+        *(stage for number in range(1, plan.polish + 1) for stage in _polishing(plan, ground, number)),
         Stage(
             "weigh",
             f"every row's potentials{', neighbours' if plan.neighbours else ''} and nearest reference rows",
@@ -202,6 +205,54 @@ def _clustering(plan: Plan, ground: Callable[[str], PipelineStep]) -> list[Stage
             min(config.executor.tasks_of("assign"), len(parts)),
             [(layout.cells(part), part.rows) for part in parts],
             keys["assign"],
+        ),
+    ]
+
+
+def _polishing(plan: Plan, ground: Callable[[str], PipelineStep], number: int) -> list[Stage]:
+    """A pass over all rows that corrects the potentials of the sample, and what follows from it."""
+    config, keys, layout, last = plan.config, plan.keys, plan.layout, plan.polish
+    work, rows, source = layout.root, plan.part_rows, plan.sources["input"]
+    gather, settle = f"polish-{number}", f"settle-{number}"
+    before = (
+        (layout.unpolished, keys["solve"])
+        if number == 1
+        else (layout.settled(number - 1), keys[f"settle-{number - 1}"])
+    )
+    after = layout.solution if number == last else layout.settled(number)
+    parts = source.parts(rows)
+    return [
+        Stage(
+            gather,
+            f"pass {number} of {last} over all rows: what they gather on the references",
+            [
+                ground(gather),
+                GatherRows(work, rows, keys, number, before, config.solve.threads, config.solve.device),
+            ],
+            min(config.executor.tasks_of(gather), len(parts)),
+            [(layout.gathered(number, part), part.rows) for part in parts],
+            keys[gather],
+        ),
+        Stage(
+            settle,
+            "the potentials that follow, and the keep shares of the sample at them",
+            [
+                ground(settle),
+                SettlePotentials(
+                    work,
+                    rows,
+                    keys,
+                    number,
+                    before,
+                    after,
+                    config.cluster.probes,
+                    config.solve.threads,
+                    config.solve.device,
+                ),
+            ],
+            1,
+            [(after, source.rows)],
+            keys[settle],
         ),
     ]
 

@@ -97,6 +97,9 @@ def _progress(plan: Plan) -> tuple[list[str], list[str]]:
     begun, unfinished, any_done = [], [], False
     for stage in build_stages(plan):
         folders = [f"{plan.layout.root}/{stage.name}"]
+        if stage.name == f"settle-{plan.polish}":
+            # The last of these leaves the solution.
+            folders = [f"{plan.layout.root}/solve"]
         if stage.name == "embed":
             # A new reference leaves the rows' embeddings finished.
             folders = [plan.layout.embedded(role, source) for role, source in plan.sources.items()]

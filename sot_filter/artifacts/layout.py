@@ -71,6 +71,24 @@ class Layout:
         return f"{self.root}/solve/reseeded.safetensors"
 
     @property
+    def unpolished(self) -> str:
+        """The solution of the sample, where passes over all rows follow."""
+        return f"{self.root}/solve/unpolished.safetensors"
+
+    @property
+    def unpolished_reseeded(self) -> str:
+        """The reseeded solution of the sample, where passes over all rows follow."""
+        return f"{self.root}/solve/unpolished-reseeded.safetensors"
+
+    def gathered(self, number: int, part: Part) -> str:
+        """What rows of a part gather on the references, in the given pass over all rows."""
+        return f"{self.root}/polish-{number}/{part.name}.arrow"
+
+    def settled(self, number: int) -> str:
+        """The solution after the given pass, if it is not the last."""
+        return f"{self.root}/settle-{number}/solution.safetensors"
+
+    @property
     def duplicates(self) -> str:
         """Texts that several rows share, with the first row's id and vectors."""
         return f"{self.root}/solve/duplicates.arrow"

@@ -26,7 +26,9 @@ def _no_token(value: str) -> str:
 
 
 Duration = Annotated[str, BeforeValidator(_time)]
-StageName = Literal["embed", "sample", "cluster", "assign", "solve", "weigh", "select", "publish", "report"]
+StageName = Literal[
+    "embed", "sample", "cluster", "assign", "solve", "polish", "settle", "weigh", "select", "publish", "report"
+]
 
 
 class Local(Model):
@@ -180,7 +182,8 @@ class Jobs(Job):
 
 
 def _own(stages: Mapping[Any, T], stage: str, nothing: T) -> T:
-    return stages.get(stage, nothing)
+    # Of the passes polish-1, polish-2 all ask for the same.
+    return stages.get(stage.partition("-")[0], nothing)
 
 
 def _either(asked: type[Model], own: Model, everyone: Model) -> dict[str, Any]:

@@ -116,6 +116,8 @@ class Cluster(Model):
     """Centroids at most; never more than one for 64 texts of the sample."""
     probes: Count = 64
     """Nearest centroids of a row among whose rows its neighbours are looked for; more find more of them."""
+    polish: Annotated[int, Field(ge=0)] = 0
+    """Passes over all rows that correct the potentials of the sample where a marginal is constrained (ρ > 0)."""
 
 
 class Paper(Model):

@@ -73,7 +73,7 @@ class Scorer:
             ArtifactError: the solve of this run is not finished.
             SolverError: there is no such device.
         """
-        place = _device(device)
+        place = scoring_device(device)
         facts = require_manifest(layout.solution, solve_key).facts
         solution = read_solution(layout.solution, solve_key)
         reseeded = read_solution(layout.reseeded, solve_key) if facts["replicates"] else None
@@ -101,9 +101,7 @@ class Scorer:
             reseeded = place_rows(self.reseeded.geometry, embedded, self.duplicates, self._order)[0][found]
         looked_into = None
         if cells is not None:
-            nearest = matrix(cells["cells"]).copy()
-            nearest[first >= 0] = matrix(self.duplicates["cells"])[first[first >= 0]]
-            looked_into = torch.from_numpy(nearest[found])
+            looked_into = place_cells(cells, self.duplicates, first)[found]
         return Placed(embedded, found, first, points if found.all() else points[found], looked_into, reseeded)
 
     def score(self, part: Placed) -> pa.Table:
@@ -212,7 +210,21 @@ def place_rows(
     return geometry.points(views), first
 
 
-def _device(name: str) -> torch.device:
+def place_cells(cells: pa.Table, duplicates: pa.Table, first: NDArray[np.int64]) -> torch.Tensor:
+    """The cells [n, probes] that the rows of a part look for neighbours in.
+
+    Args:
+        cells: the part's table of the assign stage.
+        duplicates: as for `place_rows`, with their cells.
+        first: from `place_rows` [n].
+    """
+    nearest = matrix(cells["cells"]).copy()
+    nearest[first >= 0] = matrix(duplicates["cells"])[first[first >= 0]]
+    return torch.from_numpy(nearest)
+
+
+def scoring_device(name: str) -> torch.device:
+    """A device by its name; ``auto`` is a GPU where there is one. Raises `SolverError` where there is none such."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)

@@ -90,9 +90,13 @@ class Coupled:
             gradient: λ f_M - (1-λ) f_Q [n], cost units.
             plan: from `plan`.
         """
-        learned = product(points, self.vector[:, None])[:, 0] + self.offset
-        own = gradient / self.tau + learned
+        own, learned = self.own(points, gradient)
         return bounded(log_odds(own, plan, self.local, self.mass)), bounded(own), learned
+
+    def own(self, points: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-odds [n] of rows without neighbours or bounds, and what of them is learned [n]."""
+        learned = product(points, self.vector[:, None])[:, 0] + self.offset
+        return gradient / self.tau + learned, learned
 
 
 @dataclass(frozen=True, eq=False)

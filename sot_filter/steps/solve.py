@@ -25,6 +25,7 @@ class SolvePushPull(PipelineStep):
         device: where it is solved: ``auto``, ``cpu`` or ``cuda``.
         sampled: where the rows are too many to be solved all: keys of the stages cluster and assign and the probes,
             as `sot_filter.steps.clustered.read_sample` takes them.
+        polished: whether passes over all rows follow, which make the solution of that of the sample.
     """
 
     type = "SOLVER"
@@ -44,17 +45,19 @@ class SolvePushPull(PipelineStep):
         threads: int | None,
         device: str,
         sampled: dict[str, Any] | None = None,
+        polished: bool = False,
     ) -> None:
         super().__init__()
         self.work_dir, self.part_rows, self.embed_key, self.key = work_dir, part_rows, embed_key, key
-        self.device, self.sampled = device, sampled
+        self.device, self.sampled, self.polished = device, sampled, polished
         self.settings, self.tau, self.neighbours = settings, tau, neighbours
         self.replicates, self.solver, self.threads = replicates, solver, threads
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Solve, unless it is solved. Raises `ArtifactError` when embeddings are missing or do not match."""
         layout = Layout(self.work_dir)
-        if rank == 0 and not find_manifest(layout.solution, self.key):
+        found = layout.unpolished if self.polished else layout.solution
+        if rank == 0 and not find_manifest(found, self.key):
             # Steps are built by every command; only the task that solves should wait for torch to load.
             import torch
 
@@ -75,5 +78,6 @@ class SolvePushPull(PipelineStep):
                     self.solver,
                     self.sampled,
                     self.device,
+                    self.polished,
                 )
         yield from ()

@@ -73,6 +73,7 @@ def solve_run(
     solver: dict[str, Any],
     sampled: dict[str, Any] | None,
     device: str,
+    polished: bool,
 ) -> None:
     """Solve a run's problem and write its solution; the arguments are those of `SolvePushPull`.
 
@@ -178,9 +179,10 @@ def solve_run(
         row_scores=solution.score.numpy().astype(np.float32) if own_scores else None,
     )
     if twin is not None:
-        write_solution(layout.reseeded, reseeded(kept, *twin), key)
+        url = layout.unpolished_reseeded if polished else layout.reseeded
+        write_solution(url, reseeded(kept, *twin), key)
     write_solution(
-        layout.solution,
+        layout.unpolished if polished else layout.solution,
         kept,
         key,
         mode=solver["mode"],

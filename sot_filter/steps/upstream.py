@@ -48,8 +48,11 @@ class CheckUpstream(PipelineStep):
         """
         layout = Layout(self.work_dir)
         check_plan(layout, self.stage, self.keys[self.stage])
-        task = Task(layout, read_inventory(layout.inventory), self.part_rows, self.keys, rank, world_size)
-        for stage, artifacts in NEEDS[self.stage](task):
+        family, _, number = self.stage.partition("-")
+        task = Task(
+            layout, read_inventory(layout.inventory), self.part_rows, self.keys, rank, world_size, int(number or 0)
+        )
+        for stage, artifacts in NEEDS[family](task):
             check_finished(layout, stage, artifacts, self.keys[stage])
         return data
 
@@ -102,8 +105,9 @@ def check_finished(layout: Layout, stage: str, artifacts: Artifacts, key: str) -
     missing = [url for url, rows in artifacts.items() if url not in found or rows not in (None, found[url])]
     if missing:
         # The solution is written last of its stage; without the rest, the stage would never be done again.
-        damaged = stage == "solve" and layout.solution not in missing
-        do = f"Remove {layout.solution}.json and run" if damaged else "Run"
+        last = layout.unpolished if layout.unpolished in artifacts else layout.solution
+        damaged = stage == "solve" and last not in missing
+        do = f"Remove {last}.json and run" if damaged else "Run"
         raise ArtifactError(
             f"all of stage {stage} finished before what follows it ({len(artifacts):,} artifacts)",
             f"{len(missing):,} missing, incomplete or of another run, as host {socket.gethostname()} sees it: "
@@ -123,6 +127,7 @@ class Task:
         keys: key of every stage, by name.
         rank: the task's number.
         world_size: number of tasks.
+        number: of the pass over all rows, of stages that are one.
     """
 
     layout: Layout
@@ -131,6 +136,7 @@ class Task:
     keys: Mapping[str, str]
     rank: int
     world_size: int
+    number: int = 0
 
     @property
     def parts(self) -> list[Part]:
@@ -161,9 +167,29 @@ class Task:
         return dict.fromkeys((self.layout.choice, self.layout.sampled, self.layout.centroids))
 
     @property
+    def passes(self) -> int:
+        """Passes over all rows that follow the solve."""
+        return sum(stage.startswith("polish-") for stage in self.keys)
+
+    @property
+    def solved(self) -> str:
+        """What the solve leaves last."""
+        return self.layout.unpolished if self.passes else self.layout.solution
+
+    @property
     def solution(self) -> dict[str, None]:
         """What the solve leaves in any case."""
-        return dict.fromkeys((self.layout.solution, self.layout.duplicates, self.layout.map))
+        return dict.fromkeys((self.solved, self.layout.duplicates, self.layout.map))
+
+    def settled(self, number: int) -> Iterator[Need]:
+        """What the solve and the passes up to the given one leave."""
+        yield "solve", self.solution
+        if number:
+            yield f"settle-{number}", {self.corrected(number): None}
+
+    def corrected(self, number: int) -> str:
+        """The solution that a pass leaves."""
+        return self.layout.solution if number == self.passes else self.layout.settled(number)
 
 
 def _embed(task: Task) -> Iterator[Need]:
@@ -193,7 +219,7 @@ def _assign(task: Task) -> Iterator[Need]:
 
 
 def _solve(task: Task) -> Iterator[Need]:
-    if not task.is_done("solve", task.layout.solution):
+    if not task.is_done("solve", task.solved):
         for role in task.sources:
             yield "embed", task.embeddings(role)
         if "assign" in task.keys:
@@ -202,11 +228,26 @@ def _solve(task: Task) -> Iterator[Need]:
             yield "assign", dict.fromkeys(task.layout.sums(part) for part in task.parts)
 
 
+def _polish(task: Task) -> Iterator[Need]:
+    mine, stage = task.share(task.parts), f"polish-{task.number}"
+    done = finished([task.layout.gathered(task.number, part) for part in mine], task.keys[stage])
+    if left := [part for part in mine if task.layout.gathered(task.number, part) not in done]:
+        yield from task.settled(task.number - 1)
+        yield "embed", task.embeddings("input", left)
+        yield "assign", {task.layout.cells(part): part.rows for part in left}
+
+
+def _settle(task: Task) -> Iterator[Need]:
+    if not task.is_done(f"settle-{task.number}", task.corrected(task.number)):
+        yield from task.settled(task.number - 1)
+        yield f"polish-{task.number}", dict.fromkeys(task.layout.gathered(task.number, part) for part in task.parts)
+
+
 def _weigh(task: Task) -> Iterator[Need]:
     mine = task.share(task.parts)
     done = finished(task.scores(mine), task.keys["weigh"])
     if left := [part for part in mine if task.layout.scores(part) not in done]:
-        yield "solve", task.solution
+        yield from task.settled(task.passes)
         yield "embed", task.embeddings("input", left)
         if "assign" in task.keys:
             yield "assign", {task.layout.cells(part): part.rows for part in left}
@@ -214,7 +255,7 @@ def _weigh(task: Task) -> Iterator[Need]:
 
 def _select(task: Task) -> Iterator[Need]:
     if not task.is_done("select", task.layout.selection):
-        yield "solve", task.solution
+        yield from task.settled(task.passes)
         yield "weigh", task.scores(task.parts)
 
 
@@ -230,19 +271,21 @@ def _report(task: Task) -> Iterator[Need]:
     if not task.is_done("report", task.layout.report):
         source = task.sources["input"]
         yield "embed", task.embeddings("input")
-        yield "solve", task.solution
+        yield from task.settled(task.passes)
         yield "weigh", task.scores(task.parts)
         yield "select", {task.layout.selection: source.rows}
         yield "publish", {task.layout.published(file.name): file.rows for file in source.files}
 
 
-#: For each stage, what a task needs of earlier ones for what is left to do.
+#: For each stage, what a task needs of earlier ones for what is left to do; polish-1, polish-2 are both polish.
 NEEDS: Final[dict[str, Callable[[Task], Iterator[Need]]]] = {
     "embed": _embed,
     "sample": _sample,
     "cluster": _cluster,
     "assign": _assign,
     "solve": _solve,
+    "polish": _polish,
+    "settle": _settle,
     "weigh": _weigh,
     "select": _select,
     "publish": _publish,

@@ -12,6 +12,7 @@ from sot_filter.transport.direction import Direction
 from sot_filter.transport.geometry import Geometry, fit_geometry
 from sot_filter.transport.neighbours import Cells, Neighbours, find_neighbours
 from sot_filter.transport.online import OnlinePotentials
+from sot_filter.transport.polish import column_sums, next_potential
 from sot_filter.transport.problem import Measure, PushPullProblem, fold_duplicates
 from sot_filter.transport.replicates import Replicates, draw_halves, fit_replicates, replicate_scores, score_range
 from sot_filter.transport.score import RowScores, conditional_plan, score_rows
@@ -37,6 +38,7 @@ __all__ = [
     "Solution",
     "c_transform",
     "choose",
+    "column_sums",
     "compress",
     "conditional_plan",
     "draw_halves",
@@ -47,6 +49,7 @@ __all__ = [
     "fold_duplicates",
     "log_odds",
     "move",
+    "next_potential",
     "replicate_scores",
     "score_range",
     "score_rows",

@@ -39,6 +39,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
 def sampled(plan: Plan) -> Plan:
     """The same rows by way of a sample and centroids, in a work folder of its own, finished as well."""
     settings = ("input.files=rows", "solve.mode=centroid", "work_dir=sampled", "output.folder=out-sampled")
+    settings = (*settings, "cluster.polish=2")
     made = make_plan(load_pipeline("toy.yaml", settings))
     claim(made)
     finish_all(made)
@@ -83,7 +84,7 @@ def urls(plan: Plan, stage: str) -> list[str]:
 
 def test_every_stage_starts_with_it(plan: Plan, sampled: Plan) -> None:
     plans = [plan, sampled]
-    assert set(NEEDS) == {stage.name for each in plans for stage in build_stages(each)}
+    assert set(NEEDS) == {stage.name.partition("-")[0] for each in plans for stage in build_stages(each)}
     for stage in (stage for each in plans for stage in build_stages(each)):
         first = stage.steps[0]
         assert isinstance(first, CheckUpstream)
@@ -147,7 +148,17 @@ NEEDED_SAMPLED = [
     ("assign", "embed", 0),
     ("solve", "assign", 3),
     ("solve", "cluster", 0),
+    ("polish-1", "solve", 0),
+    ("polish-1", "assign", 2),
+    ("polish-1", "embed", 3),
+    ("settle-1", "polish-1", 2),
+    ("settle-1", "solve", 0),
+    ("polish-2", "settle-1", 0),
+    ("settle-2", "polish-2", 1),
+    ("settle-2", "settle-1", 0),
     ("weigh", "assign", 1),
+    ("weigh", "settle-2", 0),
+    ("select", "settle-2", 0),
 ]
 
 
@@ -197,6 +208,13 @@ def test_a_solution_without_its_tables_says_how_to_mend_it(plan: Plan) -> None:
     Path(plan.layout.duplicates).unlink()
     with pytest.raises(ArtifactError, match=r"duplicates\.arrow\. Remove .*solution\.safetensors\.json and run"):
         check(plan, "weigh")
+
+
+def test_so_it_does_where_passes_follow(sampled: Plan) -> None:
+    reopen(sampled, "weigh")
+    Path(sampled.layout.duplicates).unlink()
+    with pytest.raises(ArtifactError, match=r"duplicates\.arrow\. Remove .*unpolished\.safetensors\.json and run"):
+        check(sampled, "weigh")
 
 
 def test_a_work_dir_that_this_host_does_not_see(plan: Plan, tmp_path: Path) -> None:
