@@ -4,6 +4,7 @@ import os
 import sys
 
 from sot_filter.cli.commands import cli
+from sot_filter.cli.interrupts import listen
 from sot_filter.errors import SotFilterError
 
 
@@ -11,6 +12,7 @@ def main() -> None:
     """Run the command line; errors a user can cause are printed without a traceback."""
     # Or logs of failed tasks would show the values of variables, which hold rows.
     os.environ.setdefault("LOGURU_DIAGNOSE", "NO")
+    listen()
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except SotFilterError as error:

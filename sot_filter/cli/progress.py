@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sot_filter.cli.interrupts import raise_if_seen
 from sot_filter.executors import rows_done
 from sot_filter.plan import Stage
 
@@ -32,6 +33,7 @@ def follow(stage: Stage) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+    raise_if_seen()
 
 
 def _bar(stage: Stage, before: int, started: float, ended: threading.Event, stream: object) -> None:
