@@ -18,11 +18,16 @@ def own_handler() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+def interrupt_myself() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    # Until the signal has come.
+    threading.Event().wait(0.05)
+
+
 class Finalised:
     def __del__(self) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        # Until the signal has come: what it raises here is dropped.
-        threading.Event().wait(0.05)
+        # What this raises is dropped, here.
+        interrupt_myself()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -36,15 +41,13 @@ def test_an_interrupt_in_a_finaliser_is_not_lost() -> None:
 def test_an_interrupt_is_raised_at_once_as_always() -> None:
     listen()
     with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
-        threading.Event().wait(1)
+        interrupt_myself()
 
 
 def test_without_one_nothing_is_raised_and_an_earlier_one_is_forgotten() -> None:
     listen()
     raise_if_seen()
     with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
-        threading.Event().wait(1)
+        interrupt_myself()
     listen()
     raise_if_seen()
