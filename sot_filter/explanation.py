@@ -17,7 +17,8 @@ from sot_filter.sources import Part, Source
 from sot_filter.steps.publish import Columns
 from sot_filter.steps.scoring import place_rows
 from sot_filter.steps.select import columns_read, file_starts, may_be_kept, places
-from sot_filter.steps.solution import StoredSolution, read_solution
+from sot_filter.steps.solution import StoredSolution
+from sot_filter.steps.solution_file import read_solution
 from sot_filter.steps.stability import replicates_of
 from sot_filter.transport import conditional_plan
 from sot_filter.weighting import Cut, keeping_push_strengths, least_retention, nearest_flip, rank_of

@@ -153,7 +153,7 @@ def _run(plan: Plan) -> Run:
 
 
 def _references(plan: Plan, ids: dict[str, list[str]]) -> pa.Table:
-    from sot_filter.steps.solution import read_solution
+    from sot_filter.steps.solution_file import read_solution
 
     clusters = read_solution(plan.layout.solution, plan.keys["solve"]).clusters
     medoids = clusters.medoids[clusters.assignment].tolist()

@@ -20,7 +20,7 @@ from sot_filter.plan import Plan, build_stages
 from sot_filter.rows import EMPTY, INVALID
 from sot_filter.steps.embedded import Embedded
 from sot_filter.steps.select import file_starts, places, read_canaries, resolve_rule
-from sot_filter.steps.solution import read_solution
+from sot_filter.steps.solution_file import read_solution
 from sot_filter.weighting import select_rows
 
 #: Draws of a small set; a large one has narrow intervals, and fewer will do.

@@ -79,7 +79,9 @@ def cluster_run(
     table = pa.concat_tables([read_table(layout.sample(part), sample_key) for part in parts])
     _, first, counts = np.unique(digests(table["digest"]), return_index=True, return_counts=True)
     if not len(first):
-        raise SourceError("rows with text", "none: all are empty or unreadable", "Check the input's columns.")
+        raise SourceError(
+            "rows with text in the sample", "none", "Raise cluster.sample; if it is large, check the input's columns."
+        )
     order = np.argsort(first)
     first, counts = first[order], counts[order]
     table = table.take(first)

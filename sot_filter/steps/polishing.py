@@ -25,7 +25,8 @@ from sot_filter.embedding.loading import choose_device
 from sot_filter.steps.clustered import read_sample
 from sot_filter.steps.embed import EMBEDDED
 from sot_filter.steps.scoring import place_cells, place_rows, scoring_device
-from sot_filter.steps.solution import StoredSolution, read_solution, write_solution
+from sot_filter.steps.solution import StoredSolution
+from sot_filter.steps.solution_file import read_solution, write_solution
 from sot_filter.transport import (
     Measure,
     PushPullProblem,

@@ -14,7 +14,8 @@ from sot_filter.errors import SolverError
 from sot_filter.rows import UNSCORED
 from sot_filter.steps.embed import EMBEDDED, JUDGED_BY, side_pairs
 from sot_filter.steps.simple import Simple
-from sot_filter.steps.solution import StoredSolution, read_solution
+from sot_filter.steps.solution import StoredSolution
+from sot_filter.steps.solution_file import read_solution
 from sot_filter.steps.stability import stability_columns
 from sot_filter.transport import Geometry, move
 from sot_filter.weighting import likeness

@@ -23,7 +23,8 @@ from sot_filter.steps.clustered import Sample, add_cells, read_sample
 from sot_filter.steps.duplicates import fold_run
 from sot_filter.steps.embedded import Embedded, require_alike
 from sot_filter.steps.simple import best_simple
-from sot_filter.steps.solution import Coupled, StoredSolution, write_solution
+from sot_filter.steps.solution import Coupled, StoredSolution
+from sot_filter.steps.solution_file import write_solution
 from sot_filter.transport import (
     Choice,
     Measure,
@@ -162,25 +163,19 @@ def solve_run(
         repeated = add_cells(repeated, choice.geometry, rows.sample.cells)
     write_table(layout.duplicates, repeated, key)
     kept = StoredSolution(
-        geometry=choice.geometry,
-        safe=problem.safe,
-        harmful=problem.harmful,
-        psi_safe=solution.psi_safe,
-        psi_harmful=solution.psi_harmful,
-        epsilon=problem.epsilon,
-        push_strength=problem.push_strength,
+        **scoring(choice, problem, solution, coupled),
         temperature=solution.temperature,
         plane=plane,
         clusters=find_clusters(problem.harmful.points),
         coverage=cover((safe, harmful), (problem.safe, problem.harmful)),
-        coupled=stored(choice, problem, solution) if coupled else None,
         replicates=replicated,
         row_digests=rows.digests if own_scores else None,
         row_scores=solution.score.numpy().astype(np.float32) if own_scores else None,
     )
     if twin is not None:
         url = layout.unpolished_reseeded if polished else layout.reseeded
-        write_solution(url, reseeded(kept, *twin), key)
+        # Evidence and map are those of the run's own.
+        write_solution(url, replace(kept, **scoring(*twin, coupled), replicates=None), key)
     write_solution(
         layout.unpolished if polished else layout.solution,
         kept,
@@ -244,20 +239,18 @@ def stored(choice: Choice, problem: PushPullProblem, solution: Solution) -> Coup
     return Coupled(problem.tau, vector, offset * sharper, mass, local, problem.coupling)
 
 
-def reseeded(kept: StoredSolution, choice: Choice, problem: PushPullProblem, solution: Solution) -> StoredSolution:
-    """What scores any row after a solve at another seed; evidence and map are those of the run's own, ``kept``."""
-    return replace(
-        kept,
-        geometry=choice.geometry,
-        safe=problem.safe,
-        harmful=problem.harmful,
-        psi_safe=solution.psi_safe,
-        psi_harmful=solution.psi_harmful,
-        epsilon=problem.epsilon,
-        push_strength=problem.push_strength,
-        coupled=stored(choice, problem, solution),
-        replicates=None,
-    )
+def scoring(choice: Choice, problem: PushPullProblem, solution: Solution, coupled: bool) -> dict[str, Any]:
+    """What of a `StoredSolution` the scores hang on; ``coupled`` as the mode is."""
+    return {
+        "geometry": choice.geometry,
+        "safe": problem.safe,
+        "harmful": problem.harmful,
+        "psi_safe": solution.psi_safe,
+        "psi_harmful": solution.psi_harmful,
+        "epsilon": problem.epsilon,
+        "push_strength": problem.push_strength,
+        "coupled": stored(choice, problem, solution) if coupled else None,
+    }
 
 
 def cover(references: tuple["Embedded", ...], measures: tuple[Measure, ...]) -> Coverage:

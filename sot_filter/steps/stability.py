@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sot_filter.weighting import Cut, on_edge, replicate_cuts, select_rows, times_kept
+from sot_filter.weighting import Cut, on_edge, times_kept
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,33 +48,6 @@ def stability_columns(score: Tensor, replicates: Tensor, reseeded: Tensor) -> di
     values = [torch.minimum(low, score), torch.maximum(high, score), reseeded, *replicates.T]
     names = ["score_low", "score_high", RESEEDED, *replicate_columns(replicates.shape[1])]
     return dict(zip(names, values, strict=True))
-
-
-def judge_stability(scored: pa.Table, place: NDArray[np.int64], cut: Cut, replicates: int) -> dict[str, Any]:
-    """The cut of each replicate, and how many rows it would cut otherwise.
-
-    Args:
-        scored: the rows that may be kept [n], with score, `RESEEDED` and `replicate_columns`.
-        place: their places [n], from `sot_filter.steps.select.places`.
-        cut: the run's own cut.
-        replicates: how many there are; without, both facts are empty.
-    """
-    if not replicates:
-        return {"replicate_cuts": [], "stability": None}
-    kept = cut.keeps(scored["score"].to_numpy(), place)
-    scores = replicate_matrix(scored, replicates)
-    cuts = replicate_cuts(scores, place, int(kept.sum()))
-    edge = on_edge(times_kept(scores, place, cuts), replicates, kept)
-    other = scored[RESEEDED].to_numpy()
-    reseeded = select_rows(other, place, top_k=max(int(kept.sum()), 1)).keeps(other, place)
-    return {
-        "replicate_cuts": [list(cut) for cut in cuts],
-        "stability": {
-            "on_edge": int(edge.sum()),
-            "kept_on_edge": int((edge & kept).sum()),
-            "seeds_agree": float((reseeded & kept).sum() / max(kept.sum(), 1)),
-        },
-    }
 
 
 def replicates_of(

@@ -10,7 +10,7 @@ from sot_filter.artifacts import digests, read_table
 from sot_filter.plan import Plan
 from sot_filter.steps.cluster import is_drawn
 from sot_filter.steps.scoring import place_rows
-from sot_filter.steps.solution import read_solution
+from sot_filter.steps.solution_file import read_solution
 from sot_filter.transport import conditional_plan
 from sot_filter.verification import verify_run
 from tests.e2e.cases import Case, rows_of

@@ -11,7 +11,7 @@ import pytest
 from sot_filter.errors import SourceError
 from sot_filter.explanation import explain_row
 from sot_filter.plan import Plan
-from sot_filter.steps.solution import read_solution
+from sot_filter.steps.solution_file import read_solution
 from tests.e2e.cases import Case, Row, rows_of
 from tests.e2e.conftest import Cli, MakeCase
 from tests.e2e.judge import costs

@@ -1,6 +1,7 @@
 """A run whose solve is done, made without texts or a model: small references, and parts of any number of rows."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch.nn.functional import normalize
 from sot_filter.artifacts import Layout, fixed_size_column, write_inventory, write_table
 from sot_filter.report.projection import fit_plane
 from sot_filter.sources import Source, SourceFile
-from sot_filter.steps.solution import StoredSolution, write_solution
-from sot_filter.steps.solving import reseeded, stored
+from sot_filter.steps.solution import StoredSolution
+from sot_filter.steps.solution_file import write_solution
+from sot_filter.steps.solving import scoring
 from sot_filter.transport import (
     Choice,
     Measure,
@@ -57,24 +59,18 @@ class SolvedRun:
         self.replicates = replicate_scores(*arguments)
         measures = self.problem.rows, self.problem.safe, self.problem.harmful
         kept = StoredSolution(
-            geometry=choice.geometry,
-            safe=self.problem.safe,
-            harmful=self.problem.harmful,
-            psi_safe=self.solution.psi_safe,
-            psi_harmful=self.solution.psi_harmful,
-            epsilon=self.problem.epsilon,
-            push_strength=self.problem.push_strength,
+            **scoring(choice, self.problem, self.solution, coupled=True),
             temperature=None,
             plane=fit_plane(*(measure.points.numpy() for measure in measures)),
             clusters=find_clusters(self.problem.harmful.points),
             coverage=Coverage(PairModel(np.ones((CLASSES, CLASSES), np.int64)), {"en": 80}, 0.1, 9.0, 0.01),
-            coupled=stored(choice, self.problem, self.solution),
             replicates=fit_replicates(*arguments),
         )
         again = choose(safe, harmful, seed=1, **(other or {}))
         posed, solution = self.solved(again)
         self.reseeded = solution.score
-        write_solution(self.layout.reseeded, reseeded(kept, again, posed, solution), "solve")
+        twin = replace(kept, **scoring(again, posed, solution, coupled=True), replicates=None)
+        write_solution(self.layout.reseeded, twin, "solve")
         facts = {"simple": {"score": simple}, "replicates": REPLICATES, "mode": "coupled"}
         write_solution(self.layout.solution, kept, "solve", **facts)
 

@@ -13,7 +13,8 @@ from torch.nn.functional import normalize
 from sot_filter.artifacts import require_manifest
 from sot_filter.errors import ArtifactError
 from sot_filter.report.projection import fit_plane
-from sot_filter.steps.solution import Coupled, Scored, StoredSolution, read_solution, write_solution
+from sot_filter.steps.solution import Coupled, Scored, StoredSolution
+from sot_filter.steps.solution_file import read_solution, write_solution
 from sot_filter.steps.solving import stored
 from sot_filter.transport import (
     Cells,
