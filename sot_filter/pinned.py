@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from sot_filter.artifacts import Layout
-from sot_filter.config import Pipeline
+from sot_filter.config import Pipeline, ReferenceCard
 from sot_filter.costs import Cost, Work, centroid_cost, coupled_cost, prefers_coupled
+from sot_filter.hub import Target
 from sot_filter.references import Reference
-from sot_filter.rows import COUPLED_MODES
+from sot_filter.rows import COUPLED_MODES, PREFIX
 from sot_filter.sources import Source
 
 #: Raised when an artifact's content changes its meaning, so that old ones are not taken for new ones.
@@ -189,6 +191,14 @@ class Plan:
         select = self.config.select.model_dump(include={"unknown", "minimum_retention"})
         return {"rule": self.rule, **select, "replicates": self.replicates}
 
+    @property
+    def target(self) -> Target | None:
+        """Where on the Hub the output goes, if it goes there."""
+        hub, source = self.config.output.hub, self.sources["input"]
+        if hub is None:
+            return None
+        return Target(hub.repo, hub.branch, hub.create_pr, hub.private, source.dataset, source.revision)
+
     @cached_property
     def keys(self) -> dict[str, str]:
         """For each stage, the hash of everything its artifacts depend on: its settings and the stage before."""
@@ -217,9 +227,15 @@ class Plan:
             keys[f"settle-{self.polish}"] = keys["solve"]
         keys["weigh"] = _key(keys["solve"], "weigh", self.config.input.slices)
         keys["select"] = _key(keys["weigh"], self.selection)
-        keys["publish"] = _key(keys["select"], self.config.output.folder)
+        output = self.config.output
+        # What has always been written is known by the key it has always had.
+        otherwise = [] if (output.mode, output.prefix) == ("columns", PREFIX) else [output.mode, output.prefix]
+        keys["publish"] = _key(keys["select"], output.folder, *otherwise)
         label = self.config.input.model_dump(include={"label"})
-        keys["report"] = _key(keys["publish"], self.config.name, label, self.config.seed)
+        keys["report"] = _key(keys["publish"], self.config.name, label, self.config.seed, self._told)
+        if self.target is not None:
+            keys["upload"] = _key(keys["publish"], self.target.to_json())
+            keys["commit"] = _key(keys["upload"], keys["report"])
         return keys
 
     @property
@@ -230,11 +246,37 @@ class Plan:
             "plan": self.keys["report"],
             "mode": {"solver": self.mode[0], "why": self.mode[1]},
             "references": {
-                role: {"rows": len(r.ids), "left_out": r.left_out, "digest": r.digest}
+                role: {"rows": len(r.ids), "left_out": r.left_out, "digest": r.digest, **self._told[role]}
                 for role, r in self.references.items()
             },
+            "output": self._told["output"],
             "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
         }
+
+    @property
+    def _told(self) -> dict[str, Any]:
+        """What the card says that no artifact depends on: where references come from, and where the output goes.
+
+        Of paths the last name only: a card is for others to read.
+        """
+        output = self.config.output
+        hub = output.hub.model_dump(include={"repo", "branch", "create_pr"}) if output.hub else None
+        cards: dict[str, Any] = {"safe": self.config.references.safe, "harmful": self.config.references.harmful}
+        return {
+            **{
+                role: {"sources": [_origin(card) for card in given if isinstance(card, ReferenceCard)]}
+                for role, given in cards.items()
+            },
+            "output": {"mode": output.mode, "prefix": output.prefix, "hub": hub},
+        }
+
+
+def _origin(card: ReferenceCard) -> dict[str, Any]:
+    files = [card.files] if isinstance(card.files, str) else list(card.files or ())
+    return {
+        **card.model_dump(include={"name", "dataset", "config", "revision", "split", "licence", "sample"}),
+        "files": [PurePosixPath(file).name for file in files],
+    }
 
 
 def _key(*facts: Any) -> str:

@@ -3,22 +3,31 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from datatrove.pipeline.base import PipelineStep
 
+from sot_filter.hub import Target
 from sot_filter.pinned import Plan
 from sot_filter.steps.cluster import AssignRows, FindCentroids, SampleRows
+from sot_filter.steps.commit import CommitDataset
 from sot_filter.steps.embed import EmbedRows, ReadRows
 from sot_filter.steps.polish import GatherRows, SettlePotentials
 from sot_filter.steps.publish import WriteColumns
 from sot_filter.steps.report import WriteReport
 from sot_filter.steps.select import SelectRows
 from sot_filter.steps.solve import SolvePushPull
+from sot_filter.steps.upload import UploadFiles
 from sot_filter.steps.upstream import CheckUpstream
 from sot_filter.steps.weigh import WeighRows
 
 __all__ = ["Plan", "Stage", "build_stages"]
+
+#: What is in an output, by its mode.
+_WRITTEN: Final = {
+    "columns": "the source files with their new columns",
+    "sidecar": "row ids, new columns and digests of the texts for each source file",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +59,8 @@ def build_stages(plan: Plan) -> list[Stage]:
         plan: from `sot_filter.planning.make_plan`.
     """
     config, keys, layout = plan.config, plan.keys, plan.layout
-    work, rows, folder = layout.root, plan.part_rows, str(config.output.folder)
-    source = plan.sources["input"]
+    work, rows, output = layout.root, plan.part_rows, config.output
+    source, folder = plan.sources["input"], str(output.folder)
     parts = source.parts(rows)
     embedded = [(role, s, part) for role, s in plan.sources.items() for part in s.parts(rows)]
     ground = partial(CheckUpstream, work, rows, keys)
@@ -130,8 +139,8 @@ def build_stages(plan: Plan) -> list[Stage]:
         ),
         Stage(
             "publish",
-            f"the source files with their new columns, to {folder}",
-            [ground("publish"), WriteColumns(work, rows, keys["weigh"], keys["select"], keys["publish"], folder)],
+            f"{_WRITTEN[output.mode]}, to {folder}",
+            [ground("publish"), WriteColumns(work, rows, keys, folder, output.mode, output.prefix)],
             min(tasks_of("publish"), len(source.files)),
             [(layout.published(file.name), file.rows) for file in source.files],
             keys["publish"],
@@ -141,12 +150,13 @@ def build_stages(plan: Plan) -> list[Stage]:
             f"checks, picture and summary, to {folder}",
             [
                 ground("report"),
-                WriteReport(work, rows, keys, folder, plan.about, dict(config.input.label), config.seed),
+                WriteReport(work, rows, keys, folder, output.mode, plan.about, dict(config.input.label), config.seed),
             ],
             1,
             [(layout.report, source.rows)],
             keys["report"],
         ),
+        *(_to_the_hub(plan, plan.target, ground) if plan.target else ()),
     ]
 
 
@@ -253,6 +263,34 @@ def _polishing(plan: Plan, ground: Callable[[str], PipelineStep], number: int) -
             1,
             [(after, source.rows)],
             keys[settle],
+        ),
+    ]
+
+
+def _to_the_hub(plan: Plan, target: Target, ground: Callable[[str], PipelineStep]) -> list[Stage]:
+    """The stages by which the output folder becomes one commit on the Hub."""
+    config, keys, layout, output = plan.config, plan.keys, plan.layout, plan.config.output
+    work, folder, source = layout.root, str(output.folder), plan.sources["input"]
+    where = "a pull request" if target.create_pr else f"branch {target.name}"
+    return [
+        Stage(
+            "upload",
+            f"each output file compared with its source again, and sent to {target.repo}",
+            [
+                ground("upload"),
+                UploadFiles(work, plan.part_rows, keys, folder, output.mode, output.prefix, target.to_json()),
+            ],
+            min(config.executor.tasks_of("upload"), len(source.files)),
+            [(layout.uploaded(file.name), file.rows) for file in source.files],
+            keys["upload"],
+        ),
+        Stage(
+            "commit",
+            f"one commit with data and card: {target.repo}, {where}",
+            [ground("commit"), CommitDataset(work, keys, folder, config.name, target.to_json())],
+            1,
+            [(layout.committed, source.rows)],
+            keys["commit"],
         ),
     ]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sot_filter.embedding import ResolvedModel, resolve_model
 from sot_filter.errors import ConfigError, SotFilterError, SourceError
 from sot_filter.plan import Plan
 from sot_filter.references import Card, Reference, join_references, load_reference, reference_source
+from sot_filter.rows import COLUMNS, named
 from sot_filter.sources import Source, hub_source, local_source
 from sot_filter.steps.slicing import slice_names
 
@@ -34,7 +36,7 @@ def make_plan(config: Pipeline) -> Plan:
     """
     _check_settings(config)
     model = resolve_model(config.embed.model, config.embed.revision)
-    source = _source(config.input)
+    source = _source(config.input, _added(config))
     if config.input.digest not in (None, source.digest):
         raise SourceError(
             f"the rows that were pinned (digest {str(config.input.digest)[:12]}...)",
@@ -75,10 +77,6 @@ def _width(model: ResolvedModel) -> int | None:
 
 
 def _check_settings(config: Pipeline) -> None:
-    if config.output.hub is not None:
-        raise ConfigError(
-            "an output folder", "output.hub", "Publishing to the Hub is not built yet: set output.folder."
-        )
     views, weights = config.embed.views, config.solve.view_weights
     if unknown := sorted(set(weights) - set(views)):
         raise ConfigError(
@@ -151,8 +149,18 @@ def _without(source: Source, columns: list[str]) -> list[str]:
     return [column for column in columns if column not in found]
 
 
-def _source(given: Input) -> Source:
-    reading: dict[str, Any] = {"split": given.split, "format": given.format, "columns": given.columns}
+def _added(config: Pipeline) -> list[str]:
+    """The columns that the input's files gain."""
+    return [named(name, config.output.prefix) for name in COLUMNS] if config.output.mode == "columns" else []
+
+
+def _source(given: Input, reserved: Sequence[str] = ()) -> Source:
+    reading: dict[str, Any] = {
+        "split": given.split,
+        "format": given.format,
+        "columns": given.columns,
+        "reserved": reserved,
+    }
     if given.dataset is not None:
         return hub_source(given.dataset, config=given.config, revision=given.revision, **reading)
     return local_source(_files(given), config=given.config or "default", **reading)

@@ -53,6 +53,27 @@ COLUMNS: Final[dict[str, str]] = {
     "sot_nearest_harmful": "string",
 }
 
+#: How the names of all columns begin, unless another prefix is asked for.
+PREFIX: Final = "sot_"
+#: In a sidecar only, which has no text: the digest of the row's text, by which a row is known without an id.
+DIGEST: Final = "sot_digest"
+
+
+def named(column: str, prefix: str = PREFIX) -> str:
+    """What a column of `COLUMNS`, or `DIGEST`, is called where its name begins otherwise."""
+    return prefix + column.removeprefix(PREFIX)
+
+
+def published_name(file: str, mode: str) -> str:
+    """Where the columns of a source file's rows lie in the output: in the file of its name, or beside the data.
+
+    Args:
+        file: the source file's name.
+        mode: ``columns`` or ``sidecar``.
+    """
+    return f"sot/{file}.parquet" if mode == "sidecar" else file
+
+
 #: Modes of the solve whose scores are log-odds: different ways to solve one coupled problem.
 COUPLED_MODES: Final = ("coupled", "centroid", "minibatch", "online")
 #: Score of a row that has no embedding (empty, invalid): below every real score, so that any cut drops it first.

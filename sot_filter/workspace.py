@@ -23,6 +23,7 @@ from sot_filter.config import dump_yaml
 from sot_filter.errors import ArtifactError
 from sot_filter.plan import Plan, build_stages
 from sot_filter.references import encode_reference
+from sot_filter.rows import published_name
 
 #: The hidden file by which an output folder is known as ours, so that nothing else is ever overwritten.
 _MARK = ".sot-filter.json"
@@ -78,6 +79,7 @@ def claim(plan: Plan, redo: bool = False) -> None:
     if known is not None and known["keys"] != plan.keys:
         # The summary says that an output is whole; it goes first, and comes back last.
         remove(f"{folder}/summary.json")
+        _remove_other_mode(plan, known["config"]["output"])
         for stage in plan.keys:
             if known["keys"].get(stage) != plan.keys[stage]:
                 _empty(f"{layout.root}/{stage}")
@@ -90,6 +92,14 @@ def claim(plan: Plan, redo: bool = False) -> None:
     write_inventory(layout.inventory, plan.sources)
     write_json(f"{folder}/{_MARK}", {"work_dir": layout.root})
     write_bytes(f"{folder}/pipeline.yaml", dump_yaml(plan.config).encode())
+
+
+def _remove_other_mode(plan: Plan, before: dict[str, Any]) -> None:
+    """Remove the files of an output that was written in another mode: this run does not write over them."""
+    mode, output = before.get("mode", "columns"), plan.config.output
+    if mode != output.mode and before.get("folder") == output.folder:
+        for file in plan.sources["input"].files:
+            remove(f"{output.folder}/{published_name(file.name, mode)}")
 
 
 def _progress(plan: Plan) -> tuple[list[str], list[str]]:

@@ -13,7 +13,7 @@ PACKAGE: Final = Path(__file__).resolve().parent.parent / "sot_filter"
 FLOORS: Final = (
     ("rows", "errors", "conversation"),
     ("facets", "embedding", "clustering", "transport", "weighting", "baselines", "audit"),
-    ("sources", "references", "artifacts", "report"),
+    ("sources", "references", "artifacts", "report", "hub", "weights", "exporting"),
     ("steps",),
     (
         "config",
@@ -21,6 +21,7 @@ FLOORS: Final = (
         "pinned",
         "plan",
         "planning",
+        "publishing",
         "workspace",
         "executors",
         "auditing",

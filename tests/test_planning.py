@@ -31,7 +31,6 @@ def test_planning_writes_nothing(toy: Toy) -> None:
 @pytest.mark.parametrize(
     ("settings", "kind", "says"),
     [
-        (["output.hub={repo: a/b}"], ConfigError, "output.hub"),
         (["solve.view_weights={pair: 1}"], ConfigError, "solve.view_weights of the views prompt, response; got pair"),
         (["solve.view_weights={prompt: 0}"], ConfigError, "a view of some weight; got only zeros"),
         (["output.folder=work"], ConfigError, "output.folder and work_dir apart"),

@@ -116,6 +116,15 @@ class Layout:
         """Proof that summary and picture were written."""
         return f"{self.root}/report/summary"
 
+    def uploaded(self, name: str) -> str:
+        """Proof that a file of the output is with the Hub, not yet in a commit."""
+        return f"{self.root}/upload/{name}"
+
+    @property
+    def committed(self) -> str:
+        """Proof that the output is published on the Hub, with the commit."""
+        return f"{self.root}/commit/commit"
+
     @property
     def before(self) -> str:
         """Every row's fate in the run whose references are being replaced."""

@@ -9,7 +9,9 @@ import click
 
 from sot_filter import __version__
 from sot_filter.cli import options
+from sot_filter.cli.export import export
 from sot_filter.cli.jobs import cancel, leave, status
+from sot_filter.cli.pull import pull_weights
 from sot_filter.cli.refs import refs
 
 _redo = click.option("--redo", is_flag=True, help="Settings have changed: do again the stages the change touches.")
@@ -41,9 +43,11 @@ def run(pipeline: str, settings: tuple[str, ...], profile: str | None, redo: boo
     from sot_filter.executors import active_submission, run_stages
     from sot_filter.plan import build_stages
     from sot_filter.planning import make_plan
+    from sot_filter.publishing import check_publishing
     from sot_filter.workspace import claim
 
     plan = make_plan(load_pipeline(pipeline, settings, profile))
+    check_publishing(plan)
     stages = build_stages(plan)
     if (standing := active_submission(plan, stages)) is not None:
         leave(standing, pipeline, as_json, new=False)
@@ -113,14 +117,18 @@ def validate(pipeline: str, settings: tuple[str, ...], profile: str | None) -> N
     """Check a pipeline file and everything it names; exit code 0 means it would start."""
     from sot_filter.config import load_pipeline
     from sot_filter.planning import make_plan
+    from sot_filter.publishing import check_publishing
 
     made = make_plan(load_pipeline(pipeline, settings, profile))
+    publishing = check_publishing(made)
     source = made.sources["input"]
     fields = ", ".join(f"{field} from {column}" for field, column in source.columns.items())
     click.echo(f"{pipeline} is valid: {source.rows:,} rows in {len(source.files)} files, {source.format} ({fields}),")
     for role, reference in made.references.items():
         click.echo(f"  {role} reference of {len(reference.ids):,} rows,")
     click.echo(f"  model {made.config.embed.model}, output to {made.config.output.folder}")
+    if publishing:
+        click.echo(f"  then {publishing}")
 
 
 @cli.command()
@@ -190,6 +198,8 @@ def compare(pipeline: str, settings: tuple[str, ...], scores: str | None, as_jso
 cli.add_command(status)
 cli.add_command(cancel)
 cli.add_command(refs)
+cli.add_command(pull_weights)
+cli.add_command(export)
 
 
 @cli.command()
@@ -205,7 +215,9 @@ def _show_result(plan: Any, as_json: bool) -> None:
     from sot_filter.cli.tables import result
 
     folder = plan.config.output.folder
-    _show({**read_json(f"{folder}/summary.json"), "folder": folder}, as_json, result)
+    committed = read_json(f"{plan.layout.committed}.json") if plan.target else None
+    hub = {"hub": committed["facts"]} if committed else {}
+    _show({**read_json(f"{folder}/summary.json"), "folder": folder, **hub}, as_json, result)
 
 
 def _show(data: Any, as_json: bool, table: Callable[[Any], Any]) -> None:

@@ -27,7 +27,19 @@ def _no_token(value: str) -> str:
 
 Duration = Annotated[str, BeforeValidator(_time)]
 StageName = Literal[
-    "embed", "sample", "cluster", "assign", "solve", "polish", "settle", "weigh", "select", "publish", "report"
+    "embed",
+    "sample",
+    "cluster",
+    "assign",
+    "solve",
+    "polish",
+    "settle",
+    "weigh",
+    "select",
+    "publish",
+    "report",
+    "upload",
+    "commit",
 ]
 
 

@@ -46,7 +46,7 @@ def load_pipeline(path: str, overrides: Iterable[str] = (), profile: str | None 
         update={
             "work_dir": config.work_dir or f"runs/{config.name}",
             "output": config.output
-            if config.output.folder or config.output.hub
+            if config.output.folder
             else config.output.model_copy(update={"folder": f"out/{config.name}"}),
         }
     )

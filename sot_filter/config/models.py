@@ -241,14 +241,16 @@ class Select(Model):
 
 
 class Hub(Model):
-    """A Hub dataset repository to publish to."""
+    """A Hub dataset repository to publish to, in one commit."""
 
-    repo: str
-    """Dataset repository, as `org/name`."""
-    private: bool = True
-    """Whether a new repository is private."""
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    """Dataset repository, as `org/name`; made if it is not there. The input's own is never changed on main unasked."""
+    branch: str | None = None
+    """Branch to commit to, made if it is not there; by default main, which the input's own repository must name."""
     create_pr: bool = False
     """Open a pull request instead of committing."""
+    private: bool = True
+    """Whether a new repository is private."""
 
 
 class Output(Model):
@@ -256,8 +258,12 @@ class Output(Model):
 
     folder: str | None = None
     """Folder for the dataset with its new columns, the summary and the picture."""
+    mode: Literal["columns", "sidecar"] = "columns"
+    """`columns`: your files again, with the new columns; `sidecar`: row ids and new columns alone."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*_$")] = "sot_"
+    """How the names of the new columns begin; another one where the input has columns of these names already."""
     hub: Hub | None = None
-    """Hub repository to publish to."""
+    """Hub repository to publish the folder to."""
 
 
 class Pipeline(Model):

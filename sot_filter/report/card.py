@@ -1,55 +1,90 @@
-"""The card of an output folder: which files are data, so that `load_dataset` reads these and nothing else."""
+"""The card of an output: which files are data, so that `load_dataset` reads these and nothing else, and our text."""
 
-import glob
-from typing import Any
+import re
+from typing import Any, Final
 
-import yaml
+from sot_filter.report.card_body import body
+from sot_filter.report.card_merge import BEGIN, END, one_config
+from sot_filter.report.front_matter import dump_head
+from sot_filter.rows import published_name
 
-from sot_filter.rows import COLUMNS, COUPLED_MODES, UNSCORED
-
-_MEANING = {
-    "sot_row_id": "`config/split/file#row` of the source",
-    "sot_weight": "multiplies the row's loss; mean one over kept rows, zero on dropped ones",
-    "sot_keep": "whether the row is kept",
-    "sot_pull": "how far from the safe reference",
-    "sot_push": "how far from the harmful reference",
-    "sot_status": "kept, dropped, unknown, duplicate, empty or invalid",
-    "sot_reason": "why, in one sentence",
-    "sot_nearest_safe": "id of the most similar safe reference row",
-    "sot_nearest_harmful": "id of the most similar harmful reference row",
-}
+#: Upper ends of the Hub's classes of size.
+_SIZES: Final = {10 ** (3 * i + j): f"{10**j}{' KMBT'[i].strip()}" for i in range(5) for j in range(3)}
 
 
-#: What a score is, by the mode of the solve.
-_LOG_ODDS = "log-odds that the row is kept, in nats: 0 is undecided, higher = rather keep"
-_SCORE = {
-    **dict.fromkeys(COUPLED_MODES, _LOG_ODDS),
-    "exact": "how much nearer to the safe reference than to the harmful one, as a cost: higher = rather keep",
-    "paper": "log of the weight over that of an average row: higher = rather keep",
-}
+def configuration(config: str, mode: str) -> str:
+    """The configuration under which an output is loaded.
+
+    Args:
+        config: the source's.
+        mode: ``columns``, which takes the place of the source's, or ``sidecar``, which stands beside it.
+    """
+    if mode == "columns":
+        return config
+    return "sot" if config == "default" else f"{config}-sot"
 
 
-def card(summary: dict[str, Any]) -> str:
-    """The folder's README.md, with the configuration that `datasets` reads in its head."""
-    source = summary["input"]
-    # `datasets` takes the paths for globs.
-    files = [glob.escape(file["name"]) for file in source["files"]]
+def card(summary: dict[str, Any], beside: str = "") -> str:
+    """The README.md of an output: for its folder, for a new dataset on the Hub, or for `merge_card` to work in.
+
+    Args:
+        summary: the run's, as summary.json has it.
+        beside: where picture, summary and settings lie, seen from the README.md.
+    """
+    output, source = summary["output"], summary["input"]
+    name, split = configuration(source["config"], output["mode"]), source["split"]
+    files = [published_name(file["name"], output["mode"]) for file in source["files"]]
+    # The Hub's names are the same in capitals.
+    own = output["hub"] is not None and output["hub"]["repo"].lower() == str(source["dataset"]).lower()
+    inherited = {} if own else dict(summary["source_card"]["head"])
+    tags = inherited.pop("tags", None)
+    if title := inherited.pop("pretty_name", None):
+        inherited["pretty_name"] = f"{title} (weighed by sot-filter)"
+    if not own and source["dataset"]:
+        inherited["source_datasets"] = [source["dataset"]]
     head = {
-        "configs": [{"config_name": source["config"], "data_files": [{"split": source["split"], "path": files}]}],
-        "tags": ["sot-filter"],
+        **inherited,
+        "size_categories": [size_category(summary["rows"]["total"])],
+        "tags": list(dict.fromkeys([*(tags if isinstance(tags, list) else [tags] if tags else []), "sot-filter"])),
+        "configs": [one_config(name, split, files)],
+        **_info(name, split, summary["contents"]),
     }
-    kept, rows = summary["kept"], summary["rows"]
-    score = f"{_SCORE[summary['mode']['solver']]}; {UNSCORED:g} for rows without an embedding"
-    meaning = {**_MEANING, "sot_score": score}
-    table = "\n".join(f"| `{name}` | {kind} | {meaning[name]} |" for name, kind in COLUMNS.items())
+    part = f"{BEGIN}\n{_unmarked(body(summary, beside))}\n{END}\n"
+    return f"---\n{dump_head(head)}---\n\n{part}{'' if own else _text_of_source(summary)}"
+
+
+def size_category(rows: int) -> str:
+    """The Hub's class of size for a number of rows."""
+    ends = sorted(_SIZES)
+    if rows >= ends[-1]:
+        return f"n>{_SIZES[ends[-1]]}"
+    place = next(i for i, end in enumerate(ends) if rows < end and end >= 1000)
+    return f"n<{_SIZES[1000]}" if ends[place] == 1000 else f"{_SIZES[ends[place - 1]]}<n<{_SIZES[ends[place]]}"
+
+
+def _info(name: str, split: str, contents: dict[str, Any]) -> dict[str, Any]:
+    """`dataset_info`, as far as the contents of the files are known."""
+    info: dict[str, Any] = {}
+    if features := contents.get("features"):
+        info["features"] = features
+    if "num_bytes" in contents:
+        info["splits"] = [{"name": split, "num_bytes": contents["num_bytes"], "num_examples": contents["rows"]}]
+        info["download_size"] = contents["download_size"]
+        info["dataset_size"] = contents["num_bytes"]
+    return {"dataset_info": {"config_name": name, **info}} if info else {}
+
+
+def _text_of_source(summary: dict[str, Any]) -> str:
+    source, text = summary["input"], summary["source_card"]["text"]
+    if not text:
+        return ""
     return (
-        f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n"
-        f"# {summary['name']}\n\n"
-        f"{rows['total']:,} rows weighed by Safety Optimal Transport (arXiv 2601.07200): {kept['rows']:,} kept, "
-        f"{rows['total'] - kept['rows']:,} not; the kept weights are worth "
-        f"{kept['effective_sample_size']:,.0f} equal ones. No row is left out: filter on `sot_keep`, or train with "
-        "`sot_weight`.\n\n"
-        "![scores and map](map.png)\n\n"
-        f"| column | type | meaning |\n|---|---|---|\n{table}\n\n"
-        "`summary.json` has the figures, `pipeline.yaml` repeats the run.\n"
+        f"\n# The card of {source['dataset']}\n\n"
+        f"What follows is its text at commit `{source['revision']}`; it is about the rows without their weights, and "
+        f"its links are seen from there.\n\n{text}\n"
     )
+
+
+def _unmarked(text: str) -> str:
+    """The text without what would end our part of it early."""
+    return re.sub(r"<!--\s*sot-filter:", "sot-filter:", text)

@@ -13,7 +13,7 @@ from sot_filter.sources.tabular import Rechunker, explained, python_rows, with_c
 class Arrow:
     """Arrow IPC."""
 
-    def survey(self, fs: AbstractFileSystem, path: str) -> Survey:
+    def survey(self, fs: AbstractFileSystem, path: str, reserved: Sequence[str] = ()) -> Survey:
         """Rows counted batch by batch. Raises `SourceError` for a truncated or foreign file."""
         with fs.open(path, "rb") as handle, explained("Arrow", path):
             schema, batches, _ = _open(handle)
@@ -42,6 +42,14 @@ class Arrow:
                 first += batch.num_rows
                 if first >= stop:
                     return
+
+    def tables(self, fs: AbstractFileSystem, path: str) -> Iterator[pa.Table]:
+        """All rows in the file's own batches, one at least. Raises `SourceError`."""
+        with fs.open(path, "rb") as handle, explained("Arrow", path):
+            schema, batches, _ = _open(handle)
+            yield schema.empty_table()
+            for batch in batches:
+                yield pa.Table.from_batches([batch])
 
     def append(self, fs: AbstractFileSystem, path: str, out: IO[bytes], added: Iterator[pa.Table]) -> None:
         """Batch by batch, in the form the file has."""

@@ -26,7 +26,7 @@ class Delimited:
     def __init__(self, delimiter: str) -> None:
         self._delimiter = delimiter
 
-    def survey(self, fs: AbstractFileSystem, path: str) -> Survey:
+    def survey(self, fs: AbstractFileSystem, path: str, reserved: Sequence[str] = ()) -> Survey:
         """Count the records. Raises `SourceError` for bytes that are no UTF-8, or a missing header."""
         records = self._records(fs, path)
         header = next(records, ([], ""))[0]
@@ -40,7 +40,7 @@ class Delimited:
     ) -> Iterator[Row]:
         """Records of the range, every field as text."""
         records = self._records(fs, path)
-        header = next(records)[0]
+        header = next(records, ([], ""))[0]
         for fields, _ in itertools.islice(records, start, stop):
             yield _row(header, fields)
 

@@ -1,4 +1,4 @@
-"""Finding the files of a source, locally or on the Hub, and pinning them: row counts, digests, format, columns."""
+"""Finding the files of a source and pinning them: row counts, digests, format, columns."""
 
 import os
 import posixpath
@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import fsspec
-import yaml
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from sot_filter.conversation import FORMATS, detect_format, format_of_columns, resolve_columns
-from sot_filter.errors import HubError, SourceError
-from sot_filter.rows import COLUMNS
-from sot_filter.sources.hub_errors import hub_errors
+from sot_filter.errors import SourceError
 from sot_filter.sources.identity import digest_of, stamp_of
 from sot_filter.sources.source import Source, SourceFile
 from sot_filter.sources.storage import STORAGES, kind_of, storage_of
@@ -29,6 +26,7 @@ def local_source(
     config: str = "default",
     format: str = "auto",
     columns: Mapping[str, str] | None = None,
+    reserved: Sequence[str] = (),
 ) -> Source:
     """Find local files (or any that fsspec reaches).
 
@@ -38,9 +36,11 @@ def local_source(
         config: the configuration's name in row ids.
         format: one of `FORMATS`, or ``auto``.
         columns: the user's own mapping, field to column.
+        reserved: columns that are to be added, so that no row may have one of these names.
 
     Raises:
-        SourceError: nothing found, a kind of file not known, an unreadable or empty file, or files that disagree.
+        SourceError: nothing found, a kind of file not known, an unreadable or empty file, files that disagree, or a
+            column of a reserved name.
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     found: dict[str, tuple[AbstractFileSystem, str]] = {}
@@ -53,74 +53,7 @@ def local_source(
     # One root for all patterns: names then stay distinct, and do not change when a pattern is written otherwise.
     root = posixpath.commonpath(roots) if len(set(roots)) > 1 else roots[0]
     named = {posixpath.relpath(path, root): (fs, path) for fs, path in found.values()}
-    return _pinned(named, config=config, split=split, format=format, columns=columns or {})
-
-
-def hub_source(
-    dataset: str,
-    *,
-    config: str | None = None,
-    revision: str | None = None,
-    split: str = "train",
-    format: str = "auto",
-    columns: Mapping[str, str] | None = None,
-) -> Source:
-    """Find the files of a Hub dataset's split, its revision resolved to a commit sha.
-
-    Raises:
-        SourceError: no such dataset, configuration, split or revision, no access, or files of a kind not known.
-        HubError: the Hub did not answer, or is switched off: what it has is read from there, not from a cache.
-    """
-    import datasets
-    from huggingface_hub import HfApi, HfFileSystem, is_offline_mode
-    from huggingface_hub import errors as hub
-
-    if dataset.count("/") != 1:
-        raise _no_id(dataset)
-    where = f"{dataset}" + (f" at {revision}" if revision else "")
-    if is_offline_mode():
-        raise HubError(
-            f"the Hub, to read {where}",
-            "HF_HUB_OFFLINE, which switches it off",
-            "Unset it, or download the dataset and give its data as `files`.",
-        )
-    datasets.disable_progress_bars()
-    with hub_errors(where):
-        try:
-            sha = HfApi().dataset_info(dataset, revision=revision).sha
-            # The prefix keeps a folder of the same name from being taken for the dataset.
-            builder = datasets.load_dataset_builder(f"hf://datasets/{dataset}", config, revision=sha)
-        except hub.HFValidationError:
-            raise _no_id(dataset) from None
-        except (ValueError, RuntimeError, yaml.YAMLError) as error:
-            raise SourceError(
-                f"a configuration of {where} that `datasets` can load",
-                " ".join(str(error).split())[:200],
-                "Set input.config, or correct the dataset's card.",
-            ) from None
-        splits = builder.config.data_files or {}
-        if split not in splits:
-            raise SourceError(
-                f"a split {split!r} of {where}", f"splits {', '.join(map(str, splits))}", "Set input.split."
-            )
-        hub_files = HfFileSystem()
-        named = {}
-        for uri in splits[split]:
-            path = hub_files._strip_protocol(str(uri))
-            named[path.split("@", 1)[-1].split("/", 1)[1]] = (hub_files, path)
-        return _pinned(
-            named,
-            config=builder.config.name,
-            split=split,
-            format=format,
-            columns=columns or {},
-            dataset=dataset,
-            revision=sha,
-        )
-
-
-def _no_id(dataset: str) -> SourceError:
-    return SourceError("a Hub dataset id as org/name", repr(dataset), "Correct it; for a local folder give `files`.")
+    return pin_files(named, config=config, split=split, format=format, columns=columns or {}, reserved=reserved)
 
 
 def _reached(pattern: str) -> tuple[AbstractFileSystem, str]:
@@ -156,15 +89,31 @@ def _hidden(name: str) -> bool:
     return any(part.startswith((".", "_")) for part in name.split("/"))
 
 
-def _pinned(
+def pin_files(
     named: Mapping[str, tuple[AbstractFileSystem, str]],
     *,
     config: str,
     split: str,
     format: str,
     columns: Mapping[str, str],
+    reserved: Sequence[str] = (),
     **origin: str | None,
 ) -> Source:
+    """A source of these files, counted and digested.
+
+    Args:
+        named: where each file is, by its name in row ids.
+        config: the configuration's name.
+        split: the split's name.
+        format: one of `FORMATS`, or ``auto``.
+        columns: the user's own mapping, field to column.
+        reserved: columns that are to be added, so that no row may have one of these names.
+        origin: ``dataset`` and ``revision``, where it is one of the Hub.
+
+    Raises:
+        SourceError: a kind of file not known, an unreadable or empty file, files that disagree, or a column of a
+            reserved name.
+    """
     files, surveys = [], {}
     for name in sorted(named):
         fs, path = named[name]
@@ -173,7 +122,7 @@ def _pinned(
             raise SourceError(
                 f"files ending in {', '.join(STORAGES)}", name, "Convert the file, or leave it out of the pattern."
             )
-        surveys[name] = STORAGES[storage].survey(fs, path)
+        surveys[name] = STORAGES[storage].survey(fs, path, reserved)
         info = fs.info(path)
         uri = fs.unstrip_protocol(path)
         digest = digest_of(fs, path, info)
@@ -183,8 +132,21 @@ def _pinned(
         raise SourceError("files of one schema and one kind", " and ".join(sorted(kinds)), do)
     if sum(file.rows for file in files) == 0:
         raise SourceError("at least one row", f"none in {', '.join(named)}", "Check the files.")
+    _check_free(surveys, reserved)
     chosen, found = _reading(surveys, format, columns)
     return Source(config, split, chosen, found, tuple(files), **origin)
+
+
+def _check_free(surveys: Mapping[str, Survey], reserved: Sequence[str]) -> None:
+    """Find that the names of the new columns are free. Raises `SourceError`, naming those that are taken."""
+    for name, survey in surveys.items():
+        if taken := [column for column in reserved if column in survey.columns]:
+            raise SourceError(
+                "an input without columns of the names that are to be added",
+                f"{', '.join(taken)} in {name}",
+                "Set another output.prefix, as again_, or output.mode to sidecar, which adds none; "
+                "or weigh the original dataset.",
+            )
 
 
 def _reading(surveys: Mapping[str, Survey], format: str, columns: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -193,10 +155,6 @@ def _reading(surveys: Mapping[str, Survey], format: str, columns: Mapping[str, s
     for name, survey in surveys.items():
         if survey.rows == 0:
             continue
-        if taken := sorted(set(survey.columns) & set(COLUMNS)):
-            raise SourceError(
-                "rows without columns of ours", f"{', '.join(taken)} in {name}", "Weigh the original dataset instead."
-            )
         if format not in ("auto", *FORMATS):
             raise SourceError(f"one of the formats {', '.join(FORMATS)}", format, "Set input.format.")
         chosen = format if format != "auto" else format_of_columns(columns)

@@ -1,9 +1,32 @@
 """What the clients of the Hub raise while a dataset is read, in this package's words."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sot_filter.errors import HubError, SotFilterError, SourceError
+
+T = TypeVar("T")
+
+
+def answered(call: Callable[[], T]) -> T:
+    """Ask the Hub about a dataset, again where it was busy; its clients do so by themselves only for files' bytes."""
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported, but not to type checkers
+
+    # Here, since that package imports the artifacts, and they import this one.
+    from sot_filter.hub.retry import retried
+
+    def again(error: Exception) -> float | None:
+        if isinstance(error, httpx.TransportError):
+            # Where nothing listens, the user is told at once.
+            return None if isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol) else 0.0
+        response = getattr(error, "response", None)
+        if response is None or not (response.status_code == 429 or response.status_code >= 500):
+            return None
+        wait = response.headers.get("Retry-After", "").strip()
+        return float(wait) if wait.isdigit() else 0.0
+
+    return retried(call, again)
 
 
 @contextmanager
@@ -47,5 +70,7 @@ def _problem(where: str, error: Exception) -> SotFilterError:
     return HubError(
         f"an answer of the Hub for {where}",
         got,
-        "Log in again, or set HF_TOKEN anew." if refused else "Check the network and try again.",
+        "Log in again, or set HF_TOKEN anew."
+        if refused
+        else "Check the network and try again, or set HF_HUB_OFFLINE=1 if it is in the cache here.",
     )

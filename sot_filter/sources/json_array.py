@@ -9,7 +9,6 @@ import pyarrow as pa
 from fsspec import AbstractFileSystem
 
 from sot_filter.errors import SourceError
-from sot_filter.rows import COLUMNS
 from sot_filter.sources.json_lines import JsonLines, joined
 from sot_filter.sources.survey import Row, Survey, Unreadable, text_rows
 
@@ -19,15 +18,15 @@ _SPACE: Final = re.compile(r"[ \t\n\r]*")
 class JsonArray:
     """One array of objects, read whole; a ``.json`` file that holds JSON Lines is read as these."""
 
-    def survey(self, fs: AbstractFileSystem, path: str) -> Survey:
+    def survey(self, fs: AbstractFileSystem, path: str, reserved: Sequence[str] = ()) -> Survey:
         """Rows and keys. Raises `SourceError` for broken JSON or something other than an array of objects."""
         if not _is_array(fs, path):
-            return JsonLines().survey(fs, path)
+            return JsonLines().survey(fs, path, reserved)
         rows = [row for row, _ in _items(fs, path)]
         sample = [row for row in rows[:200] if isinstance(row, dict)]
         if rows and not sample:
             raise SourceError(f"an array of objects in {path}", "other values in it", "Check the file's format.")
-        ours = [name for name in COLUMNS if any(isinstance(row, dict) and name in row for row in rows)]
+        ours = [name for name in reserved if any(isinstance(row, dict) and name in row for row in rows)]
         return Survey(len(rows), dict.fromkeys([*(name for row in sample for name in row), *ours], ""), sample)
 
     def read(

@@ -5,6 +5,7 @@ import gzip
 import io
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import IO, Any, cast
@@ -14,10 +15,11 @@ import zstandard
 from fsspec import AbstractFileSystem
 
 from sot_filter.errors import SourceError
-from sot_filter.rows import COLUMNS
 from sot_filter.sources.survey import Row, Survey, Unreadable, text_rows
 
 _SAMPLE_ROWS = 200
+#: A letter, digit or underscore written by its number, as a column's name may be.
+_ESCAPED = re.compile(r"\\u00(?:3[0-9]|[4-7])")
 
 
 class JsonLines:
@@ -30,11 +32,12 @@ class JsonLines:
     def __init__(self, compression: str | None = None) -> None:
         self._compression = compression
 
-    def survey(self, fs: AbstractFileSystem, path: str) -> Survey:
+    def survey(self, fs: AbstractFileSystem, path: str, reserved: Sequence[str] = ()) -> Survey:
         """Count the lines. Raises `SourceError` for bytes that are no UTF-8 and for a broken compressed file."""
         rows = 0
         sample: list[dict[str, Any]] = []
         ours: set[str] = set()
+        quoted = [f'"{name}"' for name in reserved]
         for line in self._lines(fs, path):
             try:
                 text = line.decode("utf-8")
@@ -44,9 +47,8 @@ class JsonLines:
                 ) from None
             if len(sample) < _SAMPLE_ROWS and isinstance(row := parse(text), dict):
                 sample.append(row)
-            elif '"sot_' in text and isinstance(row := parse(text), dict):
-                # A column of ours is refused, so it must be seen even where only a late row has it.
-                ours |= row.keys() & COLUMNS.keys()
+            elif _may_have(text, quoted) and isinstance(row := parse(text), dict):
+                ours |= row.keys() & set(reserved)
             rows += 1
         names = dict.fromkeys([*(name for row in sample for name in row), *sorted(ours)])
         if rows and not names:
@@ -79,6 +81,11 @@ class JsonLines:
             raise
         except OSError as error:
             raise SourceError(f"a whole file at {path}", str(error), "Write the file again.") from None
+
+
+def _may_have(text: str, quoted: Sequence[str]) -> bool:
+    """Whether a line is to be parsed to find a name in it, which may be there without being a key, or be escaped."""
+    return any(name in text for name in quoted) or (bool(quoted) and _ESCAPED.search(text) is not None)
 
 
 def parse(line: bytes | str) -> Row:

@@ -8,10 +8,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import fsspec
-
 from sot_filter.conversation import Conversation, InvalidRow, read_conversation
 from sot_filter.rows import RowKey
+from sot_filter.sources.hub_cache import filesystem_of
 from sot_filter.sources.hub_errors import hub_errors
 from sot_filter.sources.identity import check_unchanged
 from sot_filter.sources.storage import STORAGES
@@ -129,7 +128,7 @@ class Source:
         """
         self.check(file)
         with hub_errors(f"{self.dataset} at {self.revision}") if self.dataset else nullcontext():
-            fs, path = fsspec.url_to_fs(file.uri)
+            fs, path = filesystem_of(file.uri)
             yield from STORAGES[file.storage].read(fs, path, start, file.rows if stop is None else stop, columns)
         self.check(file)
 

@@ -17,8 +17,11 @@ from sot_filter.sources.survey import Row, Survey
 class Storage(Protocol):
     """One kind of source file. ``path`` is seen from ``fs``; rows count from 0."""
 
-    def survey(self, fs: AbstractFileSystem, path: str) -> Survey:
-        """Count the rows and name the columns. Raises `SourceError` when the file as a whole cannot be read."""
+    def survey(self, fs: AbstractFileSystem, path: str, reserved: Sequence[str] = ()) -> Survey:
+        """Count the rows and name the columns, those of ``reserved`` even where a single row has one.
+
+        Raises `SourceError` when the file as a whole cannot be read.
+        """
         ...
 
     def read(
@@ -29,6 +32,14 @@ class Storage(Protocol):
 
     def append(self, fs: AbstractFileSystem, path: str, out: IO[bytes], added: Iterator[pa.Table]) -> None:
         """Write the file again to ``out`` with the columns of ``added``, whose tables follow the rows in order."""
+        ...
+
+
+class Tabular(Protocol):
+    """A kind of source file that knows the types of its columns."""
+
+    def tables(self, fs: AbstractFileSystem, path: str) -> Iterator[pa.Table]:
+        """All rows in order, in tables; the first has none. Raises `SourceError` where they cannot be read."""
         ...
 
 
@@ -44,6 +55,9 @@ STORAGES: Final[dict[str, Storage]] = {
     ".csv": Delimited(","),
     ".tsv": Delimited("\t"),
 }
+
+#: Those of them that can be read as Arrow tables.
+TABULAR: Final[dict[str, Tabular]] = {".parquet": Parquet(), ".arrow": Arrow()}
 
 
 def storage_of(name: str) -> str | None:

@@ -1,12 +1,14 @@
-"""Stage publish: every source file again, one to one, with its rows' new columns."""
+"""Stage publish: every source file again, one to one, with its rows' new columns; or these alone, file by file."""
 
-from collections.abc import Iterator
+import itertools
+import json
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
-import fsspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 from numpy.typing import NDArray
@@ -21,9 +23,10 @@ from sot_filter.artifacts import (
     require_manifest,
     write_atomic,
 )
+from sot_filter.conversation import Conversation
 from sot_filter.references import reference_ids
-from sot_filter.rows import COLUMNS, DROPPED, DUPLICATE, KEPT, UNKNOWN
-from sot_filter.sources import STORAGES, Part, Source, SourceFile
+from sot_filter.rows import COLUMNS, DIGEST, DROPPED, DUPLICATE, KEPT, UNKNOWN, named, published_name
+from sot_filter.sources import STORAGES, Part, Source, SourceFile, filesystem_of, with_columns
 from sot_filter.steps.embed import my_share
 from sot_filter.steps.select import Fate, decide, file_starts, is_repeated, judged, may_be_kept, places
 from sot_filter.steps.stability import replicates_of
@@ -32,6 +35,10 @@ from sot_filter.weighting import least_retention, reason, unknown_words, weights
 _ARROW = {"string": pa.string(), "float32": pa.float32(), "bool": pa.bool_()}
 #: The new columns as an Arrow schema.
 SCHEMA = pa.schema([pa.field(name, _ARROW[kind], nullable=True) for name, kind in COLUMNS.items()])
+#: How `datasets` cuts columns into pages by their content.
+_CHUNKING: Final = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
+#: What the embed stage stores as the digest of a row that has messages but no text.
+_DIGEST_OF_NOTHING: Final = Conversation(()).digest()
 #: What the sentence on an unknown row is made of.
 _MEASURED = ("coverage", "surprise", "language")
 
@@ -42,19 +49,21 @@ class WriteColumns(PipelineStep):
     Args:
         work_dir: the run's folder.
         part_rows: rows per part.
-        weigh_key: key of the weigh stage.
-        select_key: key of the select stage.
-        key: key of this stage.
+        keys: key of every stage, by name.
         folder: where the files go.
+        mode: ``columns`` or ``sidecar``.
+        prefix: how the names of the new columns begin.
     """
 
     type = "WRITER"
     name = "source files with weight columns"
 
-    def __init__(self, work_dir: str, part_rows: int, weigh_key: str, select_key: str, key: str, folder: str) -> None:
+    def __init__(
+        self, work_dir: str, part_rows: int, keys: dict[str, str], folder: str, mode: str, prefix: str
+    ) -> None:
         super().__init__()
-        self.work_dir, self.part_rows, self.folder = work_dir, part_rows, folder
-        self.weigh_key, self.select_key, self.key = weigh_key, select_key, key
+        self.work_dir, self.part_rows, self.keys, self.folder = work_dir, part_rows, keys, folder
+        self.mode, self.prefix = mode, prefix
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Write the task's files.
@@ -65,25 +74,47 @@ class WriteColumns(PipelineStep):
         """
         layout = Layout(self.work_dir)
         sources = read_inventory(layout.inventory)
-        selection = require_manifest(layout.selection, self.select_key).facts
-        columns = Columns(sources, self.part_rows, layout, self.weigh_key, selection)
+        selection = require_manifest(layout.selection, self.keys["select"]).facts
+        columns = Columns(sources, self.part_rows, layout, self.keys["weigh"], selection)
         for file in my_share(list(sources["input"].files), rank, world_size):
-            if find_manifest(layout.published(file.name), self.key):
+            if find_manifest(layout.published(file.name), self.keys["publish"]):
                 continue
-            url = f"{self.folder}/{file.name}"
+            url = f"{self.folder}/{published_name(file.name, self.mode)}"
             with self.track_time("file"):
-                digest, size = write_atomic(url, partial(_append, sources["input"], file, columns.of_file(file)))
+                digest, size = write_atomic(url, self._writer(sources["input"], file, columns))
             announce(
                 layout.published(file.name),
-                Manifest(self.key, file.rows, facts={"url": url, "digest": digest, "bytes": size}),
+                Manifest(self.keys["publish"], file.rows, facts={"url": url, "digest": digest, "bytes": size}),
             )
             self.stat_update("rows", value=file.rows, unit="file")
         yield from ()
 
+    def _writer(self, source: Source, file: SourceFile, columns: "Columns") -> Callable[[IO[bytes]], None]:
+        if self.mode == "sidecar":
+            tables = columns.with_digests(file, self.keys["embed"])
+            return partial(_write_sidecar, (renamed(table, self.prefix) for table in tables))
+        return partial(_append, source, file, (renamed(table, self.prefix) for table in columns.of_file(file)))
+
+
+def renamed(table: pa.Table, prefix: str) -> pa.Table:
+    """New columns under names that begin with ``prefix``."""
+    return table.rename_columns([named(name, prefix) for name in table.column_names])
+
+
+def _write_sidecar(tables: Iterator[pa.Table], out: IO[bytes]) -> None:
+    """Write the columns alone, as `datasets` writes Parquet: in pages by content, which stay where others change."""
+    first = next(tables)
+    schema = with_columns(pa.schema([], {"huggingface": json.dumps({"info": {"features": {}}})}), first.schema)
+    with pq.ParquetWriter(out, schema, use_content_defined_chunking=_CHUNKING, write_page_index=True) as writer:
+        writer.add_key_value_metadata({"content_defined_chunking": json.dumps(_CHUNKING)})
+        for table in itertools.chain([first], tables):
+            if table.num_rows:
+                writer.write_table(table.cast(schema))
+
 
 def _append(source: Source, file: SourceFile, columns: Iterator[pa.Table], out: IO[bytes]) -> None:
     source.check(file)
-    fs, path = fsspec.url_to_fs(file.uri)
+    fs, path = filesystem_of(file.uri)
     STORAGES[file.storage].append(fs, path, out, columns)
     # Before the output file gets its name: what was written may be of two different files.
     source.check(file)
@@ -116,6 +147,17 @@ class Columns:
         for part in self._parts:
             if part.file.name == file.name:
                 yield self.of_part(part)
+
+    def with_digests(self, file: SourceFile, embed_key: str) -> Iterator[pa.Table]:
+        """As `of_file`, with the digest of each row's text behind, of which the embed stage is asked by its key."""
+        parts = [part for part in self._parts if part.file.name == file.name]
+        for part, table in itertools.zip_longest(parts, self.of_file(file)):
+            digests: list[bytes] = []
+            if part is not None:
+                url = self._layout.embeddings("input", self._source, part)
+                digests = read_table(url, embed_key, ["digest"])["digest"].to_pylist()
+            said = [bytes(16).hex() if digest == _DIGEST_OF_NOTHING else digest.hex() for digest in digests]
+            yield table.append_column(pa.field(DIGEST, pa.string()), [said])
 
     def of_part(self, part: Part) -> pa.Table:
         """The new columns of a part's rows."""

@@ -28,9 +28,12 @@ from sot_filter.artifacts import (
 )
 from sot_filter.errors import ArtifactError
 from sot_filter.report.card import card
+from sot_filter.report.contents import Published, describe
 from sot_filter.report.sample import KeyedSample
+from sot_filter.report.source_card import inherited
 from sot_filter.report.summary import Tally, warnings
-from sot_filter.sources import STORAGES, Source, has_values
+from sot_filter.rows import COLUMNS, DIGEST, named, published_name
+from sot_filter.sources import STORAGES, Source, has_values, read_card
 from sot_filter.steps.publish import outcomes
 from sot_filter.steps.select import Scores, file_starts, judged, places
 
@@ -50,6 +53,7 @@ class WriteReport(PipelineStep):
         part_rows: rows per part.
         keys: key of every stage, by name.
         folder: the output folder.
+        mode: what lies there, ``columns`` or ``sidecar``.
         about: what the summary says of the run as planned: name, references, versions.
         label: a column and the value that marks a row as known harmful, or nothing; only counted.
         seed: seed of the rows that are drawn.
@@ -64,12 +68,13 @@ class WriteReport(PipelineStep):
         part_rows: int,
         keys: dict[str, str],
         folder: str,
+        mode: str,
         about: dict[str, Any],
         label: dict[str, Any],
         seed: int,
     ) -> None:
         super().__init__()
-        self.work_dir, self.part_rows, self.keys, self.folder = work_dir, part_rows, keys, folder
+        self.work_dir, self.part_rows, self.keys, self.folder, self.mode = work_dir, part_rows, keys, folder, mode
         self.about, self.label, self.seed = about, label, seed
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
@@ -99,14 +104,18 @@ class WriteReport(PipelineStep):
 
     def _check_published(self, layout: Layout, source: Source) -> None:
         for file in source.files:
-            url = f"{self.folder}/{file.name}"
+            url = f"{self.folder}/{published_name(file.name, self.mode)}"
             facts = require_manifest(layout.published(file.name), self.keys["publish"]).facts
             fs, path = fsspec.url_to_fs(url)
-            found = STORAGES[file.storage].survey(fs, path).rows if fs.exists(path) else None
-            with fs.open(path, "rb") as handle:
-                digest = hashlib.file_digest(handle, "sha256").hexdigest()
-            if found != file.rows or digest != facts["digest"]:
-                raise ArtifactError(f"{file.rows:,} rows in {url}", f"{found}", "Remove that file and run again.")
+            storage = ".parquet" if self.mode == "sidecar" else file.storage
+            digest, found = "", "no such file"
+            if fs.exists(path):
+                with fs.open(path, "rb") as handle:
+                    digest = hashlib.file_digest(handle, "sha256").hexdigest()
+                found = "other bytes"
+            if digest != facts["digest"] or STORAGES[storage].survey(fs, path).rows != file.rows:
+                do = "Set a new output.folder and run again with --redo, which writes it anew."
+                raise ArtifactError(f"{file.rows:,} rows in {url} as they were written", found, do)
 
     def _summary(self, layout: Layout, sources: dict[str, Source]) -> tuple[dict[str, Any], KeyedSample]:
         source = sources["input"]
@@ -126,8 +135,24 @@ class WriteReport(PipelineStep):
             "embedding": self._embedding(layout, source),
             "input": source.to_json(),
             "quality": tally.quality(),
+            "picture": find_spec("matplotlib") is not None,
+            **self._for_card(layout, source),
         }
         return {**summary, "warnings": warnings(summary)}, shown
+
+    def _for_card(self, layout: Layout, source: Source) -> dict[str, Any]:
+        """What the card says of the output's files, and what it takes over from the card of the source."""
+        card_text = read_card(source.dataset, str(source.revision)) if source.dataset else None
+        taken = inherited(card_text, str(source.dataset))
+        sidecar, files = self.mode == "sidecar", []
+        for file in source.files:
+            facts = require_manifest(layout.published(file.name), self.keys["publish"]).facts
+            fs, path = fsspec.url_to_fs(f"{self.folder}/{published_name(file.name, self.mode)}")
+            files.append(Published(fs, path, ".parquet" if sidecar else file.storage, file.rows, facts["bytes"]))
+        columns = COLUMNS | ({DIGEST: "string"} if sidecar else {})
+        added = {named(name, self.about["output"]["prefix"]): kind for name, kind in columns.items()}
+        stated = None if sidecar else taken.features.get(source.config)
+        return {"contents": describe(files, stated, added), "source_card": {"head": taken.head, "text": taken.text}}
 
     def _embedding(self, layout: Layout, source: Source) -> dict[str, Any]:
         about: dict[str, Any] = {}

@@ -277,6 +277,25 @@ def _report(task: Task) -> Iterator[Need]:
         yield "publish", {task.layout.published(file.name): file.rows for file in source.files}
 
 
+def _upload(task: Task) -> Iterator[Need]:
+    urls = {task.layout.uploaded(file.name): file for file in task.share(list(task.sources["input"].files))}
+    done = finished(urls, task.keys["upload"])
+    if left := {file.name: file.rows for url, file in urls.items() if url not in done}:
+        source = task.sources["input"]
+        yield "select", {task.layout.selection: source.rows}
+        yield "weigh", task.scores([part for part in task.parts if part.file.name in left])
+        yield "publish", {task.layout.published(name): rows for name, rows in left.items()}
+        # Its checks come first: nothing is to be sent that they refuse.
+        yield "report", {task.layout.report: source.rows}
+
+
+def _commit(task: Task) -> Iterator[Need]:
+    if not task.is_done("commit", task.layout.committed):
+        source = task.sources["input"]
+        yield "report", {task.layout.report: source.rows}
+        yield "upload", {task.layout.uploaded(file.name): file.rows for file in source.files}
+
+
 #: For each stage, what a task needs of earlier ones for what is left to do; polish-1, polish-2 are both polish.
 NEEDS: Final[dict[str, Callable[[Task], Iterator[Need]]]] = {
     "embed": _embed,
@@ -290,4 +309,6 @@ NEEDS: Final[dict[str, Callable[[Task], Iterator[Need]]]] = {
     "select": _select,
     "publish": _publish,
     "report": _report,
+    "upload": _upload,
+    "commit": _commit,
 }

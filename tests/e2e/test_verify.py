@@ -112,6 +112,20 @@ def test_it_sees_a_column_and_a_footer_that_were_touched(columnar: Case, tamper:
         assert {BYTES, COLUMNS_WRONG} <= set(failed(columnar))
 
 
+def test_a_sidecar_is_compared_with_the_texts(tmp_path: Path, encoder: Path) -> None:
+    case = Case(tmp_path, encoder, {"d.jsonl": rows_of(12, 6)})
+    case.settings["output"].update(mode="sidecar", prefix="w_")
+    case.run()
+    assert failed(case) == []
+    path = case.output / "sot" / "d.jsonl.parquet"
+    table = pq.read_table(path)
+    for name, seen in (("w_digest", "every digest is that of the source's text"), ("w_score", COLUMNS_WRONG)):
+        place = table.column_names.index(name)
+        with restored(path):
+            pq.write_table(table.set_column(place, name, table[name].take(pa.array([1, 0, *range(2, 12)]))), path)
+            assert set(failed(case)) == {BYTES, seen}
+
+
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.999])
 @pytest.mark.parametrize(
     "what", ["embed/input-*/a.jsonl/*.arrow", "weigh/a.jsonl/*.arrow", "solve/solution.safetensors"]

@@ -14,9 +14,11 @@ import pytest
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Token of an account that the tests let into what is not open.
+#: Token of the account ``member``, which writes in the organization ``org``; the tests let it into what is not open.
 MEMBER = "hf_memberMEMBERmember"
-#: Token of an account that they let into nothing.
+#: Token of the same account that may only read.
+READER = "hf_readerREADERreader"
+#: Token of the account ``stranger``, which they let into nothing that is not its own.
 STRANGER = "hf_strangerSTRANGER"
 #: A server that does not answer.
 NOWHERE = "http://127.0.0.1:9"

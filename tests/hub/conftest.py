@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.client import MEMBER, STRANGER, Client, Connect, hub_environment
-from tests.hub.stand_in import StandIn
+from tests.hub.client import MEMBER, READER, STRANGER, Client, Connect, hub_environment
+from tests.hub.stand_in import Account, StandIn
 
 
 @pytest.fixture(scope="session")
 def hub() -> Iterator[StandIn]:
     """A Hub, empty at first; each test names its repositories differently."""
-    with StandIn(frozenset({MEMBER, STRANGER})) as server:
+    orgs = {"org": "write"}
+    tokens = {MEMBER: Account("member", "write", orgs), READER: Account("member", "read", orgs)}
+    with StandIn(accounts={**tokens, STRANGER: Account("stranger")}) as server:
         yield server
 
 

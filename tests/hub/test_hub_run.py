@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from sot_filter.cli import main
-from tests.hub.client import MEMBER, NOWHERE, Client, hub_environment, sot_filter
+from tests.hub.client import MEMBER, NOWHERE, Client, Connect, hub_environment, sot_filter
 from tests.hub.repository import Repository
 from tests.hub.rows import as_jsonl, as_parquet, pairs
 from tests.hub.stand_in import StandIn
@@ -114,11 +115,17 @@ def test_the_token_is_in_no_file_and_in_no_stream(runs: Runs) -> None:
     assert [path for path in files if MEMBER.encode() in path.read_bytes()] == []
 
 
-def test_the_resolved_file_runs_again_from_the_same_commits(runs: Runs, member: Client) -> None:
+def test_the_resolved_file_runs_again_from_the_same_commits_and_asks_for_no_branch(
+    runs: Runs, repositories: dict[str, Repository], hub: StandIn, member: Client
+) -> None:
     elsewhere = ("--set", "work_dir=again/work", "--set", "output.folder=again/out")
+    before = len(hub.served)
     code, said = member(command_line, ("run", "out/closed/pipeline.yaml", *elsewhere), runs.folder)
     assert code == 0, said
     assert runs.columns("again/out") == runs.columns("out/closed")
+    asked, commits = {served.path for served in hub.served[before:]}, first_commits(repositories).values()
+    assert asked
+    assert {path for path in asked if not any(sha in path for sha in commits)} == set()
 
 
 def test_a_branch_that_has_moved_on_is_not_taken_for_the_same_run(runs: Runs, member: Client) -> None:
@@ -129,7 +136,8 @@ def test_a_branch_that_has_moved_on_is_not_taken_for_the_same_run(runs: Runs, me
     assert len(runs.columns("out/closed")) == 12
 
 
-WITHOUT = {"out of reach": {"HF_ENDPOINT": NOWHERE}, "switched off": {"HF_HUB_OFFLINE": "1"}}
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": NOWHERE}
+WITHOUT = {"out of reach": {"HF_ENDPOINT": NOWHERE}, "switched off": OFFLINE}
 
 
 @pytest.mark.parametrize("without", WITHOUT)
@@ -139,3 +147,36 @@ def test_without_the_hub_a_run_ends_with_one_clear_sentence(without: str, runs: 
     assert ended.stderr.startswith("HubError: expected ")
     assert "org/closed-rows at " in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def warm(runs: Runs, repositories: dict[str, Repository], connect: Connect) -> Client:
+    """Someone with a cache of all that the first run read, and with nothing else: no Hub, no token."""
+    home = runs.folder / "warm"
+    filling = connect(MEMBER, home=home)
+    for role, sha in first_commits(repositories).items():
+        filling(fetched, repositories[role].id, "model" if role == "model" else "dataset", sha)
+    return connect(home=home, url=NOWHERE, HF_HUB_OFFLINE="1")
+
+
+def fetched(name: str, kind: str, sha: str) -> str:
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(name, repo_type=kind, revision=sha)
+
+
+def test_switched_off_a_warm_cache_gives_the_same_columns(runs: Runs, warm: Client) -> None:
+    elsewhere = ("--set", "work_dir=offline/work", "--set", "output.folder=offline/out")
+    code, said = warm(command_line, ("run", "out/closed/pipeline.yaml", *elsewhere), runs.folder)
+    assert code == 0, said
+    assert runs.columns("offline/out") == runs.columns("out/closed")
+
+
+def test_a_run_goes_on_without_the_hub_and_with_it_again(runs: Runs, warm: Client, member: Client) -> None:
+    elsewhere = ("run", "out/closed/pipeline.yaml", "--set", "work_dir=on/work", "--set", "output.folder=on/out")
+    for client, undone in ((member, ()), (warm, ("embed", "publish", "report")), (member, ("publish", "report"))):
+        for name in undone:
+            shutil.rmtree(runs.folder / "on/work" / name)
+        code, said = client(command_line, elsewhere, runs.folder)
+        assert code == 0, said
+        assert runs.columns("on/out") == runs.columns("out/closed")

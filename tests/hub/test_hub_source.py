@@ -223,16 +223,6 @@ def test_a_hub_that_does_not_answer(connect: Connect) -> None:
     assert "org/baking" in error.expected
 
 
-def test_a_hub_that_is_switched_off(baking: Repository, hub: StandIn, connect: Connect, tmp_path: Path) -> None:
-    sha = connect(home=tmp_path)(hub_source, "org/baking").revision
-    before = len(hub.served)
-    offline = connect(home=tmp_path, HF_HUB_OFFLINE="1")
-    for revision in (None, "main", sha):
-        error = refused(offline, HubError, "org/baking", revision=revision)
-        assert ("HF_HUB_OFFLINE" in error.got + error.do, "files" in error.do) == (True, True)
-    assert len(hub.served) == before
-
-
 @pytest.fixture(scope="module")
 def leaver(connect: Connect) -> Client:
     """Someone whose account the tests close and open again."""
@@ -256,13 +246,6 @@ def test_refusals_while_rows_are_read(kind: str, write: Callable[[Rows], bytes],
 def test_a_broken_file_is_not_the_hubs_fault(kind: str, hub: StandIn, anyone: Client) -> None:
     hub.create("datasets", "org/broken", {f"a.{kind}": b"PAR1 no more"})
     assert f"a.{kind}" in str(refused(anyone, SourceError, "org/broken"))
-
-
-def test_a_dataset_that_is_a_script(hub: StandIn, anyone: Client) -> None:
-    hub.create(
-        "datasets", "org/scripted", {"scripted.py": b"raise SystemExit('was run')", "a.jsonl": as_jsonl(pairs(1))}
-    )
-    assert "no longer supported" in refused(anyone, SourceError, "org/scripted").got
 
 
 def test_a_card_that_is_no_yaml(hub: StandIn, anyone: Client) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from sot_filter.conversation import Conversation
 from sot_filter.errors import SourceError
+from sot_filter.rows import COLUMNS, named
 from sot_filter.sources import Source, local_source
 from tests.sources.written import WRITERS, json_lines, parquet
 
@@ -208,8 +209,21 @@ def test_columns_of_ours_are_refused_wherever_they_begin(tmp_path: Path, ending:
     ours = {**PAIR[0], "sot_weight": "1.0"}
     first = {**ours, "sot_weight": None} if ending in (".parquet", ".arrow", ".csv") else PAIR[0]
     (tmp_path / f"a{ending}").write_bytes(WRITERS[ending]([first] * before + [ours]))
-    with pytest.raises(SourceError, match=rf"got sot_weight in a\{ending}\. Weigh the original dataset"):
-        local_source(str(tmp_path))
+    ours_all = list(COLUMNS)
+    with pytest.raises(SourceError, match=rf"got sot_weight in a\{ending}\. Set another output\.prefix"):
+        local_source(str(tmp_path), reserved=ours_all)
+    others = [named(name, "again_") for name in ours_all]
+    # A weighed dataset is read like any other where nothing is added to it, as a reference is.
+    assert local_source(str(tmp_path), reserved=others) == local_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json"])
+def test_a_column_of_ours_whose_name_is_escaped_is_refused_too(tmp_path: Path, ending: str) -> None:
+    text = WRITERS[ending]([PAIR[0]] * 300 + [{**PAIR[0], "sot_keep": True}]).decode()
+    assert text.count("sot_keep") == 1
+    (tmp_path / f"a{ending}").write_text(text.replace("sot_keep", r"\u0073ot\u005fkeep"))
+    with pytest.raises(SourceError, match="got sot_keep in a"):
+        local_source(str(tmp_path), reserved=list(COLUMNS))
 
 
 def test_columns_that_fit_no_format_are_listed(tmp_path: Path) -> None:
