@@ -12,6 +12,8 @@ from sot_filter.hub.target import Target
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+#: Somebody waits for the answer: seconds, not minutes.
+_ATTEMPTS: Final = 4
 #: Names of branches that Git and the Hub take; `refs/` is the Hub's own.
 _BRANCH: Final = re.compile(r"(?!refs/)(?!.*(\.\.|//|/\.|@\{|\.lock(/|$)))[A-Za-z0-9_][\w./+-]*(?<![./])")
 _WRITER: Final = "Use a token (HF_TOKEN) of an account that may write there, or another output.hub.repo."
@@ -42,7 +44,9 @@ def check_target(target: Target) -> Standing:
     """
     check_rules(target)
     api = client()
-    return at_hub(f"the dataset {target.repo} on the Hub, to publish to", lambda: _look(api, target))
+    return at_hub(
+        f"the dataset {target.repo} on the Hub, to publish to", lambda: _look(api, target), attempts=_ATTEMPTS
+    )
 
 
 def check_rules(target: Target) -> None:

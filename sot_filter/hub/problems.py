@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from sot_filter.errors import HubError, SotFilterError
 from sot_filter.hub.retry import retried
+from sot_filter.hub.session import bound_silence
 
 T = TypeVar("T")
 
@@ -26,19 +27,27 @@ class HeadMovedError(Exception):
     """Somebody has committed meanwhile: a further attempt starts from what is there now."""
 
 
-def at_hub(what: str, call: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
+def at_hub(
+    what: str, call: Callable[[], T], progress: Callable[[], int] = lambda: 0, attempts: int | None = None
+) -> T:
     """Call the Hub, again where that may help.
 
     Args:
         what: what is wished for, as messages name it.
         call: what to do; it looks first what an earlier attempt has left.
         progress: a number that grows as the calls get somewhere.
+        attempts: how many in a row may fail, if not the usual number.
 
     Raises:
-        HubError: the Hub refused, or did not answer, or there is no token.
+        HubError: the Hub refused, or did not answer.
     """
+
+    def attempt() -> T:
+        bound_silence()
+        return call()
+
     try:
-        return retried(call, asked, progress=progress)
+        return retried(attempt, asked, progress=progress, attempts=attempts)
     except SotFilterError:
         raise
     except Exception as error:

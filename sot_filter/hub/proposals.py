@@ -11,7 +11,7 @@ from sot_filter.hub.outgoing import Outgoing
 from sot_filter.hub.pieces import batches
 from sot_filter.hub.preflight import check_source
 from sot_filter.hub.problems import HeadMovedError
-from sot_filter.hub.session import CARD, KIND, MAIN, changed_paths, refs_of
+from sot_filter.hub.session import CARD, KIND, MAIN, changed_paths, head_of
 from sot_filter.hub.target import Published
 
 if TYPE_CHECKING:
@@ -21,22 +21,23 @@ if TYPE_CHECKING:
 _TITLE: Final = 200
 
 
-def propose(push: Outgoing, refs: dict[str, str]) -> Published:
-    """Open a pull request with the output, or find the one that is open.
+def propose(push: Outgoing, main: str) -> Published:
+    """Open a pull request with the output, or find the one that is open; ``main`` is the commit that main is at.
 
     Raises:
-        HubError: the dataset has changed since its rows were read; or as the Hub's clients do.
+        HubError: the dataset has changed since its rows were read.
+        HfHubHTTPError: as the Hub's clients do.
     """
     mark = f"(sot-filter {push.key[:8]})"
     found = next((request for request in _requests(push) if request.title.endswith(mark)), None)
-    if found is None and not push.lacking(refs[MAIN]):
-        return push.published(refs[MAIN])
-    if found is None or found.status == "draft" or push.lacking(refs[found.git_reference or ""]):
-        check_source(push.api, push.target, refs[MAIN])
+    if found is None and not push.lacking(main):
+        return push.published(main)
+    if found is None or found.status == "draft" or push.lacking(f"refs/pr/{found.num}"):
+        check_source(push.api, push.target, main)
     if found is None:
         found = _draft(push, mark)
-        refs = refs_of(push.api, push.repo) or {}
-    head = push.fill(f"refs/pr/{found.num}", refs[f"refs/pr/{found.num}"])
+    ref = f"refs/pr/{found.num}"
+    head = push.fill(ref, head_of(push.api, push.repo, ref))
     _open(push, found.num, found.status)
     return push.published(head, pull_request=found.url)
 
@@ -45,8 +46,8 @@ def merge_in(push: Outgoing, head: str) -> Published:
     """Bring many files to a branch at once, through a pull request of our own that is merged.
 
     Raises:
-        HubError: somebody else has pushed to that pull request; or as the Hub's clients do.
-        HeadMovedError: somebody has committed to the branch meanwhile.
+        HeadMovedError: somebody has committed meanwhile, to the branch or to that pull request.
+        HfHubHTTPError: as the Hub's clients do.
     """
     api, repo, branch = push.api, push.repo, push.target.name
     ours = f"(sot-filter {push.key[:8]} on "
@@ -66,16 +67,16 @@ def merge_in(push: Outgoing, head: str) -> Published:
         lot = next(batches(push.lacking(head)))
         number = push.send(lot, branch, head, _titled(push, mark), create_pr=True).pr_num or 0
     ref = f"refs/pr/{number}"
-    filled = push.fill(ref, (refs_of(api, repo) or {})[ref])
+    filled = push.fill(ref, head_of(api, repo, ref))
     strange = changed_paths(api, repo, head, filled) - {CARD, *(piece.path for piece in push.pieces)}
     if strange - {".gitattributes"}:
         _close(push, number)
         raise HeadMovedError
     _open(push, number, status)
-    if (refs_of(api, repo) or {}).get(branch) != head:
+    if head_of(api, repo, branch) != head:
         raise HeadMovedError
     api.merge_pull_request(repo, number, repo_type=KIND)
-    return push.published((refs_of(api, repo) or {})[branch], commits=1)
+    return push.published(head_of(api, repo, branch), commits=1)
 
 
 def _requests(push: Outgoing) -> "list[Discussion]":

@@ -64,7 +64,7 @@ def _attempt(push: Outgoing) -> Published:
     if not refs or MAIN not in refs:
         raise HubError(f"the dataset {push.repo}, with a branch {MAIN}", "none", "Run again: it is made anew.")
     if target.create_pr:
-        return propose(push, refs)
+        return propose(push, refs[MAIN])
     head = refs.get(target.name)
     if head is None:
         return _branch_off(push, refs)

@@ -23,6 +23,7 @@ def retried(
     again: Callable[[Exception], float | None],
     *,
     progress: Callable[[], int] = lambda: 0,
+    attempts: int | None = None,
     sleep: Callable[[float], object] = time.sleep,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> T:
@@ -36,6 +37,7 @@ def retried(
         again: the seconds that the other side asks to wait before a further attempt (0.0 where it says nothing), or
             None where none will help.
         progress: a number that grows as the calls get somewhere; failures are counted anew when it has grown.
+        attempts: how many in a row may fail; `ATTEMPTS` unless it is given.
         sleep: waits; for tests.
         uniform: draws; for tests.
 
@@ -51,7 +53,7 @@ def retried(
                 failures, waited, reached = 0, 0.0, progress()
             failures += 1
             asked = again(error)
-            if asked is None or failures == ATTEMPTS:
+            if asked is None or failures >= (attempts or ATTEMPTS):
                 raise
             wait = max(uniform(0.0, min(LONGEST, FIRST * 2 ** (failures - 1))), min(asked, ASKED))
             waited += wait

@@ -12,19 +12,20 @@ if TYPE_CHECKING:
 CARD: Final = "README.md"
 MAIN: Final = "main"
 KIND: Final = "dataset"
-#: Seconds of silence after which a connection counts as cut. The Hub gives up on a commit of its own after 60.
+#: Seconds to connect, and of silence after which a connection counts as cut; the Hub itself gives up after 60.
+_CONNECT: Final = 30.0
 _SILENCE: Final = 300.0
 #: Paths asked about at once; the Hub answers for 1,000 at most.
 _PATHS: Final = 500
 
 
 def client() -> "HfApi":
-    """The Hub's client, with the environment's token. It waits for silence to end, but not for ever.
+    """The Hub's client, with the environment's token.
 
     Raises:
         HubError: the Hub is switched off, or there is no token.
     """
-    from huggingface_hub import HfApi, get_session, get_token, is_offline_mode
+    from huggingface_hub import HfApi, get_token, is_offline_mode
 
     if is_offline_mode():
         raise HubError(
@@ -36,21 +37,35 @@ def client() -> "HfApi":
             "none",
             "Set HF_TOKEN, or log in with `hf auth login`; tokens are made at https://huggingface.co/settings/tokens.",
         )
-    get_session().timeout = _SILENCE
     return HfApi(library_name="sot-filter")
 
 
+def bound_silence() -> None:
+    """Wait for an answer of the Hub, but not for ever, as its clients do of themselves."""
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported, but not to type checkers
+
+    # The session is another one after a connection has failed.
+    get_session().timeout = httpx.Timeout(_SILENCE, connect=_CONNECT)
+
+
 def refs_of(api: "HfApi", repo: str) -> dict[str, str] | None:
-    """The commit that each branch (by name) and pull request (``refs/pr/1``) is at, or None without a repository."""
+    """The commit that each branch is at, or None without a repository."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
-        refs = api.list_repo_refs(repo, repo_type=KIND, include_pull_requests=True)
+        refs = api.list_repo_refs(repo, repo_type=KIND)
     except RepositoryNotFoundError:
         return None
-    return {ref.name: ref.target_commit for ref in refs.branches} | {
-        ref.ref: ref.target_commit for ref in refs.pull_requests or ()
-    }
+    return {branch.name: branch.target_commit for branch in refs.branches}
+
+
+def head_of(api: "HfApi", repo: str, ref: str) -> str:
+    """The commit that a branch or a pull request (``refs/pr/1``) is at."""
+    sha = api.dataset_info(repo, revision=ref).sha
+    if sha is None:
+        raise HubError(f"the commit that {ref} of {repo} is at", "none", "Check that you may read the repository.")
+    return sha
 
 
 def files_at(api: "HfApi", repo: str, revision: str, paths: Iterable[str]) -> "dict[str, RepoFile]":

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sot_filter.errors import ConfigError, ModelError
 from sot_filter.training.checkpoint import Checkpoint, named
+from sot_filter.training.low_rank import truncated_svd
 
 PUBLISHED: Final = "published"
 IDEMPOTENT: Final = "idempotent"
@@ -70,9 +71,7 @@ def idempotent_projector(direction: Tensor, rank: int) -> Projector:
             str(rank),
             "A projector onto everything leaves nothing to penalise.",
         )
-    left, values, _ = torch.linalg.svd(direction, full_matrices=False)
-    present = values > values[0] * max(direction.shape) * torch.finfo(values.dtype).eps
-    return Projector(left[:, :rank][:, present[:rank]].contiguous(), True)
+    return Projector(truncated_svd(direction, rank).left, True)
 
 
 PROJECTORS: Final[dict[str, Callable[[Tensor, int], Projector]]] = {

@@ -17,6 +17,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from jinja2 import TemplateError
@@ -81,8 +83,9 @@ class Renderer:
             )
         self._tokenizer, self._completion_only = tokenizer, completion_only
         self.way, self._template = _way(tokenizer)
-        ids = tokenizer("", add_special_tokens=True)["input_ids"]
-        self._begins = bool(ids) and ids[0] == tokenizer.bos_token_id
+        # A text ends with the special token for it, unless the tokenizer sets one by itself.
+        end = tokenizer.eos_token or ""
+        self._end = "" if tokenizer("")["input_ids"][-1:] == [tokenizer.eos_token_id] else end
         self.stops = self._learns_to_stop()
 
     def digest(self) -> str:
@@ -100,23 +103,26 @@ class Renderer:
             ModelError: no chat template, and a conversation that is no plain text.
         """
         told: list[tuple[str, Spans] | Refused] = []
+        raw = []
         for conversation in conversations:
+            is_text = any(message.role == TEXT for message in conversation.messages)
             try:
-                told.append(self._plain(conversation) or self._chat(conversation))
+                told.append(self._plain(conversation) if is_text else self._chat(conversation))
+                raw.append(is_text)
             except Refused as refusal:
                 told.append(refusal)
-        texts = [one[0] for one in told if not isinstance(one, Refused)]
-        encoded = iter(self._encoded(texts))
-        return [one if isinstance(one, Refused) else self._labelled(*next(encoded), one[1]) for one in told]
+        rendered = [one for one in told if not isinstance(one, Refused)]
+        tokens = iter(
+            self._labelled(ids, offsets, spans)
+            for special, group in groupby(zip(raw, rendered, strict=True), key=itemgetter(0))
+            for (ids, offsets), spans in self._encoded([one for _, one in group], special)
+        )
+        return [one if isinstance(one, Refused) else next(tokens) for one in told]
 
-    def _plain(self, conversation: Conversation) -> tuple[str, Spans] | None:
-        """Raw text, which is learned as a whole, with the tokens around it that the tokenizer itself would set."""
-        if not any(message.role == TEXT for message in conversation.messages):
-            return None
+    def _plain(self, conversation: Conversation) -> tuple[str, Spans]:
+        """Raw text, which is learned as a whole."""
         text = "\n".join(message.content for message in conversation.messages)
-        begin, end = self._tokenizer.bos_token or "", self._tokenizer.eos_token or ""
-        text = (begin if self._begins and not text.startswith(begin) else "") + text
-        text += end if not text.endswith(end) else ""
+        text += "" if text.endswith(self._end) else self._end
         return text, [(0, len(text))]
 
     def _chat(self, conversation: Conversation) -> tuple[str, Spans]:
@@ -134,13 +140,19 @@ class Renderer:
             return _by_prefixes(self._tokenizer, self._template, chat, tools)
         return _by_tags(self._tokenizer, self._template, chat, tools)
 
-    def _encoded(self, texts: list[str]) -> Iterable[tuple[list[int], Spans]]:
-        if not texts:
-            return ()
+    def _encoded(
+        self, rendered: Sequence[tuple[str, Spans]], special: bool
+    ) -> Iterable[tuple[tuple[list[int], Spans], Spans]]:
+        """Ids and characters of the tokens, and what is to be learned; a chat has its special tokens already."""
         encoded = self._tokenizer(
-            texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
+            [text for text, _ in rendered],
+            add_special_tokens=special,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
         )
-        return zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        tokens = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        return zip(tokens, (spans for _, spans in rendered), strict=True)
 
     def _labelled(self, ids: list[int], offsets: Spans, spans: Spans) -> Tokens:
         if not self._completion_only:
@@ -156,15 +168,17 @@ class Renderer:
         return Tokens(ids, labels)
 
     def _learns_to_stop(self) -> bool | None:
+        asked = Conversation(tuple(Message(turn["role"], turn["content"]) for turn in _PROBE[:2]))
         if self._template is None:
             return None
         try:
-            text, spans = self._chat(Conversation(tuple(Message(m["role"], m["content"]) for m in _PROBE[:2])))
-        except (Refused, Unstable):
+            [tokens] = self.tokens([asked])
+        except Unstable:
             return None
-        ids, offsets = next(iter(self._encoded([text])))
+        if isinstance(tokens, Refused):
+            return None
         special = {*self._tokenizer.all_special_ids, *self._tokenizer.get_added_vocab().values()}
-        return any(label in special for label in self._labelled(ids, offsets, spans).labels)
+        return any(label in special - {self._tokenizer.unk_token_id} for label in tokens.labels)
 
 
 def _way(tokenizer: Any) -> tuple[str | None, str | None]:

@@ -28,10 +28,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sot_filter.errors import ArtifactError, ConfigError, ModelError
+from sot_filter.training.low_rank import truncated_svd
 
 FILE: Final = "spf.safetensors"
-_OVERSAMPLED: Final = 8
-_POWER_ITERATIONS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +180,7 @@ class Spf:
         """Find the bases anew at the current weights."""
         assert self._safety_loss is not None
         gradients = safety_gradients(self._safety_loss, self._parameters)
-        self.bases = {name: _shared(find_basis(g, self.rank)) for name, g in gradients.items()}
+        self.bases = {name: _shared(Basis(*truncated_svd(g, self.rank))) for name, g in gradients.items()}
         energy = sum(float(g.float().square().sum()) for g in gradients.values())
         held = sum(float(b.values.square().sum()) for b in self.bases.values())
         self._captured = held / energy if energy > 0 else 0.0
@@ -207,30 +206,6 @@ def safety_gradients(loss: Callable[[], Tensor], parameters: Mapping[str, nn.Par
             )
         gradients[name] = _matrix(torch.zeros_like(parameter) if gradient is None else gradient)
     return gradients
-
-
-def find_basis(gradient: Tensor, rank: int) -> Basis:
-    """Truncated SVD of a gradient [m, n] to at most `rank` directions, the same for the same gradient.
-
-    Exact where the shorter side is small; else by subspace iteration (Halko, Martinsson and Tropp 2011, algorithm 4.4)
-    from a fixed start, which draws nothing from the global random state.
-    """
-    rank = min(rank, *gradient.shape)
-    width = rank + _OVERSAMPLED
-    if min(gradient.shape) <= 4 * width:
-        left, values, right = torch.linalg.svd(gradient, full_matrices=False)
-    else:
-        start = torch.randn(
-            gradient.shape[1], width, generator=torch.Generator().manual_seed(0), dtype=gradient.dtype
-        ).to(gradient.device)
-        span = torch.linalg.qr(gradient @ start).Q
-        for _ in range(_POWER_ITERATIONS):
-            span = torch.linalg.qr(gradient @ torch.linalg.qr(gradient.T @ span).Q).Q
-        left, values, right = torch.linalg.svd(span.T @ gradient, full_matrices=False)
-        left = span @ left
-    left, values, right = left[:, :rank], values[:rank], right[:rank].T
-    present = values > values[0] * max(gradient.shape) * torch.finfo(values.dtype).eps
-    return Basis((left * present).contiguous(), values * present, (right * present).contiguous())
 
 
 def _matrix(gradient: Tensor) -> Tensor:

@@ -138,10 +138,14 @@ def _files(where: str, path: str, sha: str | None, config: str | None, split: st
 def _inputs(folder: str) -> list[dict[str, Any]]:
     """What the summaries of runs in a folder, or beside the data of a Hub dataset, say of their inputs."""
     fs, path = reached(folder)
-    with reaching(fs, folder):
-        beside = [fs.unstrip_protocol(found) for found in sorted(fs.glob(f"{path}/{_SIDECAR}/*/{_SUMMARY}"))]
+    try:
+        with reaching(fs, folder):
+            found = fs.ls(f"{path}/{_SIDECAR}", detail=True)
+    except FileNotFoundError:
+        found = []
+    runs = sorted(fs.unstrip_protocol(entry["name"]) for entry in found if entry["type"] == "directory")
     inputs = []
-    for url in (f"{folder}/{_SUMMARY}", *beside):
+    for url in (f"{at}/{_SUMMARY}" for at in (folder, *runs)):
         try:
             summary = json.loads(read_bytes(url) or b"null")
         except ValueError:

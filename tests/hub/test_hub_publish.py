@@ -211,6 +211,7 @@ def sidecar(published: Commit, runs: Runs, hub: StandIn) -> Commit:
 
 def attached(repo: str, revision: str) -> list[tuple[str, float]]:
     from datasets import load_dataset
+
     from sot_filter.weights import attach_weights, load_weights
 
     rows = load_dataset(repo, split="train", revision=revision).shuffle(seed=3)

@@ -204,17 +204,8 @@ def test_what_is_not_tried_again(
 
 
 def test_a_hub_that_does_not_answer(connect: Connect) -> None:
-    error = refused(connect(MEMBER, url=NOWHERE), HubError, briefly, target("org/x"))
+    error = refused(connect(MEMBER, url=NOWHERE), HubError, words, target("org/x"))
     assert (error.exit_code, "network" in error.do) == (5, True)
-
-
-def briefly(where: Target) -> None:
-    """Without long waits."""
-    from sot_filter.hub import check_target, retry
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retry, "ATTEMPTS", 2)
-        check_target(where)
 
 
 def test_a_card_that_is_no_text(hub: StandIn, member: Client, tmp_path: Path) -> None:

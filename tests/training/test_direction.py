@@ -99,7 +99,9 @@ def test_only_the_idempotent_one_is_idempotent_and_spares_what_lies_along() -> N
     idempotent, published = idempotent_projector(direction, 5), published_projector(direction)
     once = idempotent.outside(matrix)
     torch.testing.assert_close(idempotent.outside(once), once, rtol=1e-12, atol=1e-12)
-    assert float(idempotent.outside(direction).norm()) < 1e-12  # rank 3 of at most 5: V (V^T V)^+ V^T
+    # Of rank 3, below the 5 asked for: V (V^T V)^+ V^T.
+    assert float(idempotent.outside(direction).norm()) < 1e-12
+    torch.testing.assert_close(once, matrix - direction @ torch.linalg.pinv(direction) @ matrix)
     twice = published.outside(published.outside(matrix))
     assert float((twice - published.outside(matrix)).norm()) > 0.1
 

@@ -63,3 +63,8 @@ def test_two_ranks_end_as_one_process(
     first, second = (rank[name] for rank in ranks)
     assert torch.equal(first, second)
     assert float((first - alone).abs().max()) < ROUNDING
+
+
+def test_ranks_that_resume_end_where_they_would_have(ranks: list[dict[str, torch.Tensor]]) -> None:
+    for rank in ranks:
+        assert torch.equal(rank["spf_resumed"], rank["spf"])
