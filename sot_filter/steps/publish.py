@@ -157,7 +157,7 @@ class Columns:
                 url = self._layout.embeddings("input", self._source, part)
                 digests = read_table(url, embed_key, ["digest"])["digest"].to_pylist()
             said = [bytes(16).hex() if digest == _DIGEST_OF_NOTHING else digest.hex() for digest in digests]
-            yield table.append_column(pa.field(DIGEST, pa.string()), [said])
+            yield table.append_column(DIGEST, pa.array(said, pa.string()))
 
     def of_part(self, part: Part) -> pa.Table:
         """The new columns of a part's rows."""

@@ -1,7 +1,7 @@
 """Truncated singular value decomposition, the same for the same matrix, without touching the global random state.
 
 Exact (LAPACK) where the shorter side is small. Else subspace iteration from a fixed random start (Halko, Martinsson
-and Tropp 2011, algorithm 4.4): a few products with thin matrices, exact to rounding where the singular values fall off.
+and Tropp 2011, algorithm 4.4): products with thin matrices only, exact to rounding where the singular values fall off.
 Where they are nearly equal, the directions found are near the best ones in what they hold, not the same.
 """
 

@@ -44,8 +44,9 @@ class WeightedTrainer(SFTTrainer):
         prepared: for each dataset, what became of its rows.
 
     Raises:
-        ConfigError: a setting that would lose the weights, or a method without what it needs.
-        SourceError: weights that are missing, negative, not finite or all zero; no row with a token to learn.
+        ConfigError: a setting that would lose the weights or that TRL or PEFT refuses (as LoRA targets that match
+            nothing), or a method without what it needs.
+        SourceError: no rows; weights that are missing, negative, not finite or all zero; no row with a token to learn.
     """
 
     # The loss is normalised over the whole accumulated batch; the trainer must not divide it again.
@@ -72,7 +73,14 @@ class WeightedTrainer(SFTTrainer):
         self.reduction, self.weight_column, self.method = reduction, weight_column, method or Plain()
         self.prepared: dict[str, Prepared] = {}
         self._weight = torch.zeros(())
-        super().__init__(model=model, args=args, train_dataset=train_dataset, **rest)
+        if not len(train_dataset):
+            raise SourceError("rows to train on", "none", "Look at what was selected.")
+        try:
+            super().__init__(model=model, args=args, train_dataset=train_dataset, **rest)
+        except ValueError as problem:
+            # Their own refusals: targets that match no module, an adapter on the head, a template that cannot mask.
+            said = " ".join(str(problem).split()).rstrip(".")
+            raise ConfigError("settings that TRL and PEFT accept", said, "Correct the setting they name.") from problem
         if self._is_vision_dataset:
             raise ConfigError("rows of text", "rows with images", "Leave the images out.")
         if self.aux_loss_enabled:

@@ -108,13 +108,15 @@ def test_lost_words_around_the_commit(
     assert holds(repository.commits[published.commit], files)
 
 
-@pytest.fixture
-def meanwhile(hub: StandIn) -> Iterator[Callable[[str, Callable[[], object]], None]]:
-    """Have somebody do something while a push waits for the answer to its first commit's refusal."""
+@pytest.fixture(params=["between attempts", "between look and commit"])
+def meanwhile(hub: StandIn, request: pytest.FixtureRequest) -> Iterator[Callable[[str, Callable[[], object]], None]]:
+    """Have somebody do something while a push is under way: after its commit failed, or so that it is too late."""
     with ExitStack() as stack:
 
-        def at_first_commit(repo: str, do: Callable[[], object]) -> None:
-            fault = stack.enter_context(hub.fault("POST", rf"{repo}{COMMIT}", status=503, times=1))
+        def during(repo: str, do: Callable[[], object]) -> None:
+            late = request.param == "between look and commit"
+            where, how = ("/api/validate-yaml", {"delay": 2}) if late else (rf"{repo}{COMMIT}", {"status": 503})
+            fault = stack.enter_context(hub.fault("POST", where, times=1, **how))
 
             def watch() -> None:
                 while not fault.hits:
@@ -125,16 +127,19 @@ def meanwhile(hub: StandIn) -> Iterator[Callable[[str, Callable[[], object]], No
             thread.start()
             stack.callback(thread.join, 60)
 
-        yield at_first_commit
+        yield during
 
 
 def test_others_commit_something_else(
-    repository: Repository, member: Client, tmp_path: Path, meanwhile: Callable[..., None]
+    hub: StandIn, repository: Repository, member: Client, tmp_path: Path, meanwhile: Callable[..., None]
 ) -> None:
     files = output(tmp_path)
     changed = {"more.jsonl": as_jsonl(pairs(1)), "README.md": b"# New words\n"}
     meanwhile(repository.id, lambda: repository.commit(changed, "Theirs"))
+    start = len(hub.served)
     published = member(push, target(repository.id), files)
+    answers = [served.status for served in hub.served[start:] if f"{repository.id}/commit/" in served.path]
+    assert answers in ([503, 200], [0, 200], [412, 200])
     assert [commit.title for commit in repository.history("main")][1:] == ["Theirs", "Initial commit"]
     assert holds(repository.at("main"), files)
     assert repository.head.files["README.md"].content.decode() == "# New words\n" + OURS

@@ -49,6 +49,26 @@ def test_a_sidecar_has_ids_columns_and_digests(tmp_path: Path, encoder: Path, en
     assert not (Path(str(plan.config.output.folder)) / f"a{ending}").exists()
 
 
+@pytest.mark.parametrize("mode", ["columns", "sidecar"])
+def test_broken_rows_and_files_without_rows(tmp_path: Path, encoder: Path, mode: str) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    lines = [json.dumps(row) for row in marked(9, 1)]
+    (folder / "a.jsonl").write_text("\n".join([*lines[:4], '{"prompt": "cut', "[1]", *lines[4:], ""]))
+    (folder / "b.jsonl").write_text("")
+    (folder / "c.jsonl").write_text('{"prompt": 3, "completion": null, "n": NaN}\n')
+    plan = published(tmp_path, encoder, {}, mode=mode)
+    statuses = {}
+    for file in plan.sources["input"].files:
+        check(plan, file)
+        statuses[file.name] = [row["sot_status"] for row in read_rows(output_of(plan, file))]
+    assert statuses["a.jsonl"][4:6] == ["invalid", "invalid"]
+    assert [len(some) for some in statuses.values()] == [11, 0, 1]
+    if mode == "sidecar":
+        digests = pq.read_table(output_of(plan, plan.sources["input"].files[0]))[DIGEST].to_pylist()
+        assert [i for i, digest in enumerate(digests) if digest == "0" * 32] == [4, 5]
+
+
 def test_both_modes_say_the_same(tmp_path: Path, encoder: Path) -> None:
     rows = {"a.parquet": marked(20, 1)}
     plain = published(tmp_path / "one", encoder, rows)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
+from peft import LoraConfig
 from transformers import TrainerCallback
 
 from sot_filter.errors import ConfigError
@@ -181,6 +182,20 @@ def test_spf_keeps_a_refusal_that_plain_training_unlearns(tiny_chat: Path, tiny_
     assert rises[0] > 0.3
     assert rises[1] < 0.1 * rises[0]
     assert losses[1] < 0.5
+
+
+def test_looking_at_safety_rows_drops_nothing_out_and_draws_no_random_numbers(
+    tiny_chat: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    adapter = LoraConfig(target_modules=["q_proj"], r=4, lora_dropout=0.5, init_lora_weights=False)
+    given = a_method("spf", tiny_chat, tiny_base)
+    trainer: Any = a_trainer(tiny_chat, ROWS, tmp_path, given=given, peft_config=adapter)
+    trainer.model.train()
+    safe = trainer._safety_loss(given["safety_dataset"])
+    before = torch.get_rng_state()
+    assert safe().item() == safe().item()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert trainer.model.training
 
 
 def test_spf_without_safety_rows_is_refused_before_any_step(tiny_chat: Path, tiny_base: Path, tmp_path: Path) -> None:

@@ -211,6 +211,13 @@ def test_rows_that_are_cut_or_lost_are_counted_with_their_weight(tiny_chat: Path
     assert max(map(len, trainer.train_dataset["input_ids"])) == 48
 
 
+def test_a_row_whose_only_label_is_its_first_token_teaches_nothing(tiny_chat: Path, tmp_path: Path) -> None:
+    rows = [{"input_ids": [5, 6, 7], "labels": [5, -100, -100]}, {"input_ids": [5, 6, 7], "labels": [-100, 6, 7]}]
+    trainer = a_trainer(tiny_chat, weighed(rows, [0.5, 1.0]), tmp_path)
+    assert (trainer.prepared["train"].silent, trainer.prepared["train"].silent_weight) == (1, 0.5)
+    assert len(trainer.train_dataset) == 1
+
+
 def test_rows_that_all_die_are_an_error(tiny_chat: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="none of 4: 4 are longer than 3 tokens"):
         a_trainer(tiny_chat, some_rows(4), tmp_path, max_length=3)
@@ -295,6 +302,19 @@ def test_a_router_s_loss_is_refused(tiny_chat: Path, tmp_path: Path) -> None:
     AutoTokenizer.from_pretrained(tiny_chat).save_pretrained(tmp_path / "experts")
     with pytest.raises(ConfigError, match="router_aux_loss_coef"):
         a_trainer(tmp_path / "experts", some_rows(4), tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("nothing_of_this_name", "nothing_of_this_name"), ("lm_head", "lm_head")]
+)
+def test_lora_targets_that_cannot_be_are_refused_before_any_step(tiny_chat: Path, tmp_path: Path, target: str) -> None:
+    with pytest.raises(ConfigError, match=target):
+        a_trainer(tiny_chat, some_rows(4), tmp_path, peft_config=LoraConfig(target_modules=[target]))
+
+
+def test_no_rows_are_refused(tiny_chat: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="rows to train on; got none"):
+        a_trainer(tiny_chat, [], tmp_path)
 
 
 def test_streamed_rows_are_refused(tiny_chat: Path, tmp_path: Path) -> None:
