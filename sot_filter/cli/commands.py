@@ -13,6 +13,7 @@ from sot_filter.cli.export import export
 from sot_filter.cli.jobs import cancel, leave, status
 from sot_filter.cli.pull import pull_weights
 from sot_filter.cli.refs import refs
+from sot_filter.cli.train import train
 
 _redo = click.option("--redo", is_flag=True, help="Settings have changed: do again the stages the change touches.")
 
@@ -200,14 +201,19 @@ cli.add_command(cancel)
 cli.add_command(refs)
 cli.add_command(pull_weights)
 cli.add_command(export)
+cli.add_command(train)
 
 
 @cli.command()
-def schema() -> None:
+@click.option("--train", "training", is_flag=True, help="Of training files instead.")
+def schema(training: bool) -> None:
     """Print the JSON Schema of pipeline files, for editors."""
-    from sot_filter.config import Pipeline
+    if training:
+        from sot_filter.training.config import Recipe as Settings
+    else:
+        from sot_filter.config import Pipeline as Settings  # type: ignore[assignment]
 
-    click.echo(json.dumps(Pipeline.model_json_schema(), indent=1))
+    click.echo(json.dumps(Settings.model_json_schema(), indent=1))
 
 
 def _show_result(plan: Any, as_json: bool) -> None:

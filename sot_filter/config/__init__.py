@@ -1,7 +1,7 @@
 """The pipeline file: frozen models, every field with a sentence, and the reading of YAML into them."""
 
 from sot_filter.config.executors import Executor, Job, Jobs, Local, Ray, RayTask, Slurm, SlurmTask
-from sot_filter.config.files import dump_yaml, load_card, load_pipeline
+from sot_filter.config.files import dump_yaml, load_card, load_pipeline, load_settings
 from sot_filter.config.models import (
     Auto,
     Cluster,
@@ -43,4 +43,5 @@ __all__ = [
     "dump_yaml",
     "load_card",
     "load_pipeline",
+    "load_settings",
 ]

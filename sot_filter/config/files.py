@@ -39,9 +39,7 @@ def load_pipeline(path: str, overrides: Iterable[str] = (), profile: str | None 
         data["select"] = {"auto": {}}
     if profile is not None:
         data["executor"] = _profile(data, profile, path)
-    for override in overrides:
-        _apply(data, override)
-    config = _build(Pipeline, data, path)
+    config = _with(Pipeline, data, overrides, path)
     return config.model_copy(
         update={
             "work_dir": config.work_dir or f"runs/{config.name}",
@@ -50,6 +48,21 @@ def load_pipeline(path: str, overrides: Iterable[str] = (), profile: str | None 
             else config.output.model_copy(update={"folder": f"out/{config.name}"}),
         }
     )
+
+
+def load_settings(model: type[M], path: str, what: str, overrides: Iterable[str] = ()) -> M:
+    """Read any other kind of settings, as a training file.
+
+    Args:
+        model: the kind.
+        path: the YAML file.
+        what: what the file is, for errors.
+        overrides: settings as ``a.b=value``, the value written as in YAML.
+
+    Raises:
+        ConfigError: as `load_pipeline`.
+    """
+    return _with(model, read_yaml(find_file(path, what)), overrides, path)
 
 
 def load_card(path: str) -> ReferenceCard:
@@ -144,6 +157,12 @@ def _apply(data: dict[str, Any], override: str) -> None:
         data[last] = yaml.safe_load(value)
     except yaml.YAMLError:
         raise ConfigError("a YAML value", f"--set {override}", "Quote the value.") from None
+
+
+def _with(model: type[M], data: dict[str, Any], overrides: Iterable[str], path: str) -> M:
+    for override in overrides:
+        _apply(data, override)
+    return _build(model, data, path)
 
 
 def _build(model: type[M], data: Mapping[str, Any], path: str) -> M:

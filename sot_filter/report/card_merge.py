@@ -71,9 +71,11 @@ def _with_part(card: Card, part: str) -> str:
     text = card.text
     if not part:
         return text
-    breaks = "\r\n" if "\r\n" in f"{card.around[0]}{text}" else "\n"
+    found = _OUR_PART.search(text)
+    # A return before our part may have become half of a line's end, so an earlier part tells its own.
+    breaks = "\r\n" if "\r\n" in (found.group() if found else f"{card.around[0]}{text}") else "\n"
     part = part.replace("\n", breaks)
-    if found := _OUR_PART.search(text):
+    if found:
         return text[: found.start()] + part + text[found.end() :]
     ended = text[len(text.rstrip("\r\n")) :].count("\n")
     return f"{text}{breaks * max(2 - ended, 0) if text else ''}{part}{breaks}"

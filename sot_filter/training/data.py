@@ -125,7 +125,7 @@ def prepare_rows(
         weight_column=weight,
         keep_column=keep,
         template=PLAIN if shape == "text" else renderer.way,
-        stops=renderer.stops,
+        stops=bool(tokenizer.eos_token) if shape == "text" else renderer.stops,
         rows=len(rows),
         used=len(chosen),
         weight=total,

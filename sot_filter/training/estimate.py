@@ -6,7 +6,7 @@ Memory is counted, not measured:
 - gradients and AdamW's two moments in single precision, 12 bytes for each trained weight (adapters are themselves in
   single precision; full training keeps the weights so);
 - activations: with checkpoints of activations, which are always on, the input of each layer, once what one layer makes
-  (10 hidden + 4 intermediate numbers a token, without an attention matrix), and a chunk of logits;
+  (10 hidden + 4 intermediate numbers a token, without an attention matrix), and two tiles of logits;
 - what a method adds: SPF a second set of gradients and its bases, AsFT its projectors.
 
 A CUDA context, fragments and the optimiser's scratch come on top; about a fifth more is a sensible allowance.
@@ -19,8 +19,8 @@ from typing import Any, Final
 from sot_filter.errors import ConfigError
 
 _SINGLE: Final = 4
-#: Tokens whose logits the fused head holds at a time.
-_CHUNK: Final = 256
+#: Tokens and vocabulary of the tiles in which TRL's fused head makes logits.
+_TILE: Final = (4096, 32768)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def estimate_memory(outline: Any, weight_bytes: int, tokens: int, compute_bytes:
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
     kept = tokens * layers * hidden * compute_bytes
     layer = tokens * (10 * hidden + 4 * inner) * compute_bytes
-    logits = 2 * min(tokens, _CHUNK) * config.vocab_size * _SINGLE
+    logits = 2 * min(tokens, _TILE[0]) * min(config.vocab_size, _TILE[1]) * _SINGLE
     added = {"plain": 0, "spf": trained * _SINGLE * 2, "asft": _projectors(outline) * weight_bytes}
     return Memory(
         frozen * weight_bytes + trained * _SINGLE, trained * 3 * _SINGLE, kept + layer + logits, added[method]

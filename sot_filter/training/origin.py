@@ -71,7 +71,9 @@ def open_rows(
     if dataset is not None:
         sha = resolve_dataset(dataset, revision)
         with _told(f"{dataset} at {sha[:12]}"):
-            return Origin(_load(dataset, config, split, revision=sha), dataset, sha, config, split)
+            rows = _load(dataset, config, split, revision=sha)
+            _check_revision(rows, sha)
+            return Origin(rows, dataset, sha, config, split)
     given = [files] if isinstance(files, str) else list(files or ())
     name = ", ".join(given)
     if len(given) == 1 and Path(given[0]).is_dir():
@@ -94,9 +96,14 @@ def resolve_dataset(dataset: str, revision: str | None = None) -> str:
     if revision is not None and _SHA.fullmatch(revision):
         return revision
     with _told(dataset if revision is None else f"{dataset} at {revision}"):
-        if is_offline_mode():
-            return Path(snapshot_download(dataset, repo_type="dataset", revision=revision, local_files_only=True)).name
-        return str(HfApi().dataset_info(dataset, revision=revision).sha)
+        offline = is_offline_mode()
+        if not offline:
+            # Where the Hub does not answer, what follows would take the cache's word for it.
+            HfApi().dataset_info(dataset, revision=revision)
+        folder = snapshot_download(
+            dataset, repo_type="dataset", revision=revision, allow_patterns="README.md", local_files_only=offline
+        )
+        return Path(folder).name
 
 
 def _load(path: str, config: str | None, split: str, **rest: Any) -> datasets.Dataset:
@@ -104,6 +111,17 @@ def _load(path: str, config: str | None, split: str, **rest: Any) -> datasets.Da
     if not isinstance(rows, datasets.Dataset):
         raise SourceError("one split of rows", type(rows).__name__, "Name one split, as `train`.")
     return rows
+
+
+def _check_revision(rows: datasets.Dataset, sha: str) -> None:
+    """Refuse rows of another commit: offline, `datasets` takes the newest in its cache, whatever was asked for."""
+    found = {Path(file["filename"]).parent.name for file in rows.cache_files}
+    if is_offline_mode() and found != {sha}:
+        raise HubError(
+            f"rows of commit {sha} in the cache, as HF_HUB_OFFLINE is set",
+            f"those of {', '.join(sorted(found)) or 'no commit'}",
+            "Unset HF_HUB_OFFLINE once, or name the commit that is there as `revision`.",
+        )
 
 
 def _expanded(given: Sequence[str]) -> list[str]:

@@ -71,7 +71,7 @@ class Renderer:
         stops: whether the special token that ends a turn is learned too; None where that cannot be told.
 
     Raises:
-        ModelError: the tokenizer does not say which characters a token stands for.
+        ModelError: the tokenizer does not say which characters a token stands for, or which template is to be used.
     """
 
     def __init__(self, tokenizer: Any, completion_only: bool = True) -> None:
@@ -185,7 +185,11 @@ def _way(tokenizer: Any) -> tuple[str | None, str | None]:
     """How to find turns, and by which template."""
     if not tokenizer.chat_template:
         return None, None
-    template = tokenizer.get_chat_template()
+    try:
+        template = tokenizer.get_chat_template()
+    except ValueError:  # of several, none is the one to use
+        names = ", ".join(tokenizer.chat_template)
+        raise ModelError("a chat template named default", f"templates {names}", "Save the model with one.") from None
     if has_generation_markers(template):
         return TAGS, _dated(template)
     if not _is_stable(tokenizer, template):

@@ -1,4 +1,4 @@
-"""Triples of a prompt, a safe answer and an unsafe one, read from JSON lines and made into tokens by the chat template.
+"""Triples of a prompt, a safe and an unsafe answer, read from JSON lines and made into tokens by the chat template.
 
 An answer's tokens are those that the model would be trained to say: `sot_filter.training.render` tells them apart.
 """
@@ -101,7 +101,7 @@ def _tokens(line: bytes, renderer: Renderer, limit: int) -> tuple[Tokens, Tokens
     except Refused as refusal:
         raise _Bad("turns that the chat template takes", str(refusal)) from None
     except Unstable as change:
-        raise _Bad("a chat template that renders a turn the same whatever follows it", f"a change of {change}") from None
+        raise _Bad("a template that renders a turn alike whatever follows", f"a change of {change}") from None
     for field, tokens in zip((SAFE, UNSAFE), both, strict=True):
         if len(tokens.input_ids) > limit:
             raise _Bad(f"at most {limit} tokens", f"{len(tokens.input_ids)} of prompt and {field}")

@@ -52,9 +52,11 @@ def read_weights(rows: datasets.Dataset, weight: str | None, keep: str | None, i
         expected = f"a weight of 0 or more in {weight!r} of every row"
         values = _column(rows, weight, "weight", expected, ids, lambda t: pa.types.is_floating(t) or _is_integer(t))
         weights = values.to_numpy(zero_copy_only=False).astype(np.float64)
+        with np.errstate(over="ignore"):
+            single = weights.astype(np.float32)  # in which a batch carries them
         for what, wrong in (
             ("NaN", np.isnan(weights)),
-            ("an infinite weight", np.isinf(weights)),
+            ("an infinite weight", np.isinf(single)),
             ("a negative weight", weights < 0),
         ):
             _refuse(wrong, what, expected, ids)

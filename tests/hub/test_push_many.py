@@ -1,6 +1,8 @@
 """Several hundred files: they gather aside in batches, and enter the target at once."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -139,6 +141,21 @@ def test_others_commit_while_they_gather(
     assert repository.head.files["README.md"].content.startswith(b"# New words\n")
     assert holds(repository.at("main"), files)
     assert sorted(request.status for request in repository.discussions) == ["closed", "merged"]
+
+
+def test_rows_change_while_they_gather(hub: StandIn, repository: Repository, member: Client, bring: Bring) -> None:
+    weighed = repository.branches["main"]
+    where = target(repository.id, branch="main", dataset=repository.id, revision=weighed)
+    uploads = bring(where)
+    with hub.fault("POST", rf"{repository.id}/discussions/1/status", delay=2) as fault, ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(member, committed, where, uploads)
+        while not fault.hits:
+            assert not ended.done(), ended.exception()
+            time.sleep(0.005)
+        theirs = repository.commit({"data/new.jsonl": b"{}"}, "More rows")
+        with pytest.raises(HubError, match=f"{weighed}.*{theirs}.*data/new.jsonl"):
+            ended.result(60)
+    assert repository.branches["main"] == theirs
 
 
 def test_the_answer_of_the_merge_is_lost(

@@ -174,7 +174,7 @@ def test_columns_can_be_named(tiny_chat: Path) -> None:
 def test_raw_text_is_learned_as_a_whole(tiny_chat: Path) -> None:
     loaded = prepared(tiny_chat, [{"text": "flour water salt"}], template=None)
     assert loaded.rows[0]["labels"] == loaded.rows[0]["input_ids"]
-    assert (loaded.report.format, loaded.report.template) == ("text", "plain text")
+    assert (loaded.report.format, loaded.report.template, loaded.report.stops) == ("text", "plain text", True)
 
 
 def test_the_digest_is_that_of_what_is_learned(tiny_chat: Path) -> None:
@@ -234,6 +234,7 @@ def test_a_weight_column_that_is_not_there(tiny_chat: Path) -> None:
         ([None, None, None], "null in 3 of 3 rows"),
         ([1.0, float("nan"), 2.0], "NaN in 1 of 3 rows: default/train/rows.jsonl#1"),
         ([1.0, 2.0, float("inf")], "an infinite weight in 1 of 3 rows: default/train/rows.jsonl#2"),
+        ([1.0, 1e39, 2.0], "an infinite weight in 1 of 3 rows: default/train/rows.jsonl#1"),
         ([-1.0, 2.0, -0.5], "a negative weight in 2 of 3 rows: default/train/rows.jsonl#0, default"),
         ([0.0, 0.0, 0.0], "none of 3 has one"),
         (["1", "2", "3"], "a column of string"),

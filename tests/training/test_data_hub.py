@@ -85,4 +85,5 @@ def test_offline_the_cache_is_enough(
     assert offline(opened, dataset="org/weighed", revision=wanted[0]) == wanted
     assert offline(resolve_dataset, "org/weighed") == wanted[0]
     assert offline(opened, dataset="org/weighed") == wanted
+    assert wanted[0] in refused(offline, HubError, dataset="org/weighed", revision=weighed.tags["v1"])
     assert "HF_HUB_OFFLINE" in refused(offline, HubError, dataset="org/unseen")

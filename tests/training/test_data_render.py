@@ -180,6 +180,21 @@ def test_a_model_that_does_not_chat_is_refused(tiny_chat: Path) -> None:
         renderer.tokens([TWO])
 
 
+def test_of_several_templates_the_default_is_used(tiny_chat: Path) -> None:
+    tokenizer = with_template(tiny_chat, PLAIN)
+    wanted = Renderer(tokenizer).tokens([TWO])
+    tokenizer.chat_template = {"other": FORGETFUL, "default": PLAIN}
+    assert Renderer(tokenizer).tokens([TWO]) == wanted
+    tokenizer.chat_template = {"other": PLAIN, "third": PLAIN}
+    with pytest.raises(ModelError, match="other, third"):
+        Renderer(tokenizer)
+
+
+def test_a_template_that_is_no_template_refuses_every_row(tiny_chat: Path) -> None:
+    [refusal] = Renderer(with_template(tiny_chat, "{% if %}")).tokens([TWO])
+    assert isinstance(refusal, Refused)
+
+
 def test_a_tokenizer_that_knows_no_characters_is_refused() -> None:
     class Slow:
         is_fast = False
