@@ -7,7 +7,7 @@ from sot_filter.hub.target import Target
 
 
 def standing_commit(target: Target) -> str:
-    """The commit that the output is put on: that of the rows in their own repository, else the branch's, else main's.
+    """The commit that the output is put on: its branch's; of a branch to be made, that of the rows, or main's.
 
     Raises:
         HubError: there is no such repository, or the Hub does not answer.
@@ -15,7 +15,7 @@ def standing_commit(target: Target) -> str:
     refs = at_hub(f"the branches of the dataset {target.repo}", lambda: refs_of(client(), target.repo))
     if not refs or MAIN not in refs:
         raise HubError(f"the dataset {target.repo}, with a branch {MAIN}", "none", "Run again: it is made anew.")
-    return target.source or refs.get(target.name, refs[MAIN])
+    return refs.get(target.name) or target.source or refs[MAIN]
 
 
 def standing_card(target: Target, commit: str) -> str | None:

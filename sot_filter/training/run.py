@@ -42,6 +42,8 @@ from sot_filter.training.trainer import WeightedTrainer
 #: Libraries whose versions may change what comes out.
 LIBRARIES: Final = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 HISTORY: Final = "history.jsonl"
+#: Counts that begin anew where a run continues, and times.
+_UNTOLD: Final = ("num_tokens", "_runtime", "_per_second")
 _DIRECTION: Final = "direction.safetensors"
 _KEPT_CHECKPOINTS: Final = 2
 _SCHEDULES: Final = {True: "constant_with_warmup", False: "constant"}
@@ -247,8 +249,12 @@ def _write(ready: Ready, folder: Path, record: dict[str, Any], trainer: Any, wei
     for path in part.iterdir():
         path.unlink()
     part.rmdir()
-    history = [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
-    output.write_text(folder / output.LOG, "".join(json.dumps(entry) + "\n" for entry in history))
+    history = [
+        {key: value for key, value in entry.items() if not key.endswith(_UNTOLD)}
+        for entry in trainer.state.log_history
+        if "train_runtime" not in entry
+    ]
+    output.write_text(folder / output.LOG, "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in history))
     steps = [entry for entry in history if "weight_sum" in entry]
     losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
     record |= {

@@ -1,5 +1,6 @@
 """A push to each kind of target, by the real clients: what is there afterwards, and what is as it was."""
 
+import os
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -193,6 +194,8 @@ def test_workers_at_once(hub: StandIn, connect: Connect, tmp_path: Path) -> None
     where = target("org/crowded")
     files = output(tmp_path)
     clients = [connect(MEMBER), connect(MEMBER)]
+    # A process takes its environment when it is born, one after the other.
+    assert len({client(os.getpid) for client in clients}) == 2
     start = len(hub.served)
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda client: client(uploaded, where, files), clients))

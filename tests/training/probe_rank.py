@@ -19,8 +19,8 @@ from tests.training.tiny_runs import a_trainer
 from tests.training.tiny_triples import unsafe_rows
 
 SETTINGS: dict[str, Any] = {"optim": "adamw_torch", "learning_rate": 1e-2, "max_steps": 30}
-#: Batches of 24 answers that are no even share would be eight; see the test. two ranks cannot share evenly.
-BATCH_ROWS = 3
+#: The answers to 12 prompts make five batches, which two ranks cannot share evenly.
+BATCH_ROWS = 5
 
 
 def run(model: Path, file: Path, output: Path, ranks: int) -> tuple[Any, SafetyProbe, Triples]:

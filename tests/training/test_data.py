@@ -177,6 +177,15 @@ def test_raw_text_is_learned_as_a_whole(tiny_chat: Path) -> None:
     assert (loaded.report.format, loaded.report.template, loaded.report.stops) == ("text", "plain text", True)
 
 
+def test_a_first_token_is_never_learned(tiny_chat: Path) -> None:
+    rows = [{"text": "flour water salt"}, {"text": "bread"}]
+    report = prepared(tiny_chat, rows).report
+    assert report.learned == report.tokens - 2
+    assert "cut_away: 2" in refusal(tiny_chat, rows, max_length=1)
+    chat = prepared(tiny_chat, chats(3), completion_only=False).report
+    assert chat.learned == chat.tokens - 3
+
+
 def test_the_digest_is_that_of_what_is_learned(tiny_chat: Path) -> None:
     rows = chats(4, w=[1.0, 0.0, 1.0, 1.0])
     same = prepared(tiny_chat, rows, weight="w").report.digest

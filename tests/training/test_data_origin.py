@@ -91,10 +91,11 @@ def test_tokens_are_made_once_for_the_same_rows(tiny_chat: Path, tmp_path: Path,
     assert again.rows.cache_files == first.rows.cache_files
     shorter = load_rows(tokenizer, files=str(path), weight="sot_weight", max_length=25)
     assert shorter.report.cut_rows == 3
-    changed = rows("a", "b", "c")
+    changed = [{**row, "other": 3.0} for row in rows("a", "b", "c")]
     changed[1]["sot_weight"] = 0.25
     write_lines(path, changed)
     assert load_rows(tokenizer, files=str(path), weight="sot_weight").rows["sot_weight"][:] == [1.0, 0.25, 1.0]
+    assert load_rows(tokenizer, files=str(path), weight="other").rows["sot_weight"][:] == [3.0, 3.0, 3.0]
 
 
 @pytest.mark.parametrize(
