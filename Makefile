@@ -1,17 +1,23 @@
 # `make demo` and `make test` set up .venv by themselves, and again only when what is installed changes.
 PYTHON ?= python3
-EXTRAS ?= cpu,offline,report,dev
+EXTRAS ?= cpu,offline,report,train,dev
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-ray quality style clean
+.PHONY: help demo demo-train test test-slurm test-ray quality style clean
 
 help:  ## print these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(INSTALLED)  ## filter the demo rows and show the result
 	$(BIN)/sot-filter run pipelines/demo.yaml
+
+demo-train: demo  ## train a tiny model on the demo rows, with weights and without, and show both curves
+	$(BIN)/python pipelines/demo_train/make_model.py runs/demo-train/model
+	$(BIN)/sot-filter train pipelines/train_demo.yaml
+	$(BIN)/sot-filter train pipelines/train_demo.yaml --set rows.weight=null --set output=out/demo-train-unweighted
+	$(BIN)/python pipelines/demo_train/compare.py out/demo-train-curves/curves out/demo-train out/demo-train-unweighted
 
 test: $(INSTALLED)  ## run all tests that need no cluster, GPU or network
 	$(BIN)/python -m pytest

@@ -19,7 +19,7 @@ _SAMPLE_ROWS = 64
 
 def estimate(plan: Plan, stages: list[Stage]) -> list[dict[str, Any]]:
     """For each stage its rows, files, tasks, what is done, and a sentence on its cost."""
-    costs = {"embed": _embedding(plan), **_solving(plan), "publish": _publish(plan)}
+    costs = {"embed": _embedding(plan), **_solving(plan), "publish": _publish(plan), "upload": _upload(plan)}
     return [
         {
             "stage": stage.name,
@@ -102,7 +102,16 @@ def _solving(plan: Plan) -> dict[str, str]:
 
 
 def _publish(plan: Plan) -> str:
-    return f"{_si(sum(file.bytes for file in plan.sources['input'].files))}B read and written"
+    return f"{_si(_bytes(plan))}B read" + ("" if plan.config.output.mode == "sidecar" else " and written")
+
+
+def _upload(plan: Plan) -> str:
+    sidecar = plan.config.output.mode == "sidecar"
+    return "the new columns, sent" if sidecar else f"{_si(_bytes(plan))}B and the new columns, sent at most"
+
+
+def _bytes(plan: Plan) -> int:
+    return sum(file.bytes for file in plan.sources["input"].files)
 
 
 def _si(value: float) -> str:

@@ -1,7 +1,9 @@
 """Whether a run's output can go where it is to go on the Hub: found before anything is spent on it."""
 
+from typing import NamedTuple
+
 from sot_filter.artifacts import finished
-from sot_filter.hub import check_target, standing_card, standing_commit
+from sot_filter.hub import check_target, exposed, standing_card, standing_commit
 from sot_filter.plan import Plan
 from sot_filter.report.card import configuration
 from sot_filter.report.card_merge import merge_card, outline
@@ -9,11 +11,23 @@ from sot_filter.report.standing import standing_files
 from sot_filter.rows import published_name
 
 
-def check_publishing(plan: Plan) -> str | None:
+class Publishing(NamedTuple):
+    """What will happen on the Hub.
+
+    Attributes:
+        words: in one phrase.
+        warning: what may not be meant, or None.
+    """
+
+    words: str
+    warning: str | None
+
+
+def check_publishing(plan: Plan) -> Publishing | None:
     """Look at the target as the last stage will find it.
 
     Returns:
-        What will happen there, in a few words; None where nothing will, as nothing is asked for or all is done.
+        What will happen there; None where nothing will, as nothing is asked for or all is done.
 
     Raises:
         ConfigError: no repository that the rows may be written to, as things are set.
@@ -30,4 +44,6 @@ def check_publishing(plan: Plan) -> str | None:
         )
         start = standing_commit(target)
         merge_card(standing_card(target, start), ours, standing_files(target.repo, start))
-    return standing.words
+    # A sidecar has no texts.
+    warning = exposed(target) if plan.config.output.mode == "columns" else None
+    return Publishing(standing.words, warning)

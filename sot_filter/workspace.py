@@ -85,6 +85,7 @@ def claim(plan: Plan, redo: bool = False) -> None:
                 _empty(f"{layout.root}/{stage}")
     for started in begun:
         _empty(started)
+    _forget_lost(plan)
     # By the plan a folder is known as ours, so it comes first; a launch that was killed here writes the rest again.
     write_json(layout.plan, {"keys": plan.keys, "versions": versions(), "config": _plain(plan)})
     for role, reference in plan.references.items():
@@ -100,6 +101,29 @@ def _remove_other_mode(plan: Plan, before: dict[str, Any]) -> None:
     if mode != output.mode and before.get("folder") == output.folder:
         for file in plan.sources["input"].files:
             remove(f"{output.folder}/{published_name(file.name, mode)}")
+
+
+def _forget_lost(plan: Plan) -> None:
+    """Forget that files of the output were written which are there no more, so that the run writes them anew."""
+    layout, output, files = plan.layout, plan.config.output, plan.sources["input"].files
+    written = finished((layout.published(file.name) for file in files), plan.keys["publish"])
+    reported = finished([layout.report], plan.keys["report"])
+    there = {reached(url)[1] for url in _files(str(output.folder))} if written or reported else set()
+
+    def is_lost(name: str) -> bool:
+        return reached(f"{output.folder}/{name}")[1] not in there
+
+    lost = [
+        f.name for f in files if layout.published(f.name) in written and is_lost(published_name(f.name, output.mode))
+    ]
+    # What was committed stays so: it does not hang on this folder.
+    pushed = plan.target is not None and bool(finished([layout.committed], plan.keys["commit"]))
+    for name in lost:
+        remove(f"{layout.published(name)}.json")
+        if not pushed:
+            remove(f"{layout.uploaded(name)}.json")
+    if lost or (reported and (is_lost("summary.json") or is_lost("README.md"))):
+        remove(f"{layout.report}.json")
 
 
 def _progress(plan: Plan) -> tuple[list[str], list[str]]:

@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 REFERENCES: Final = ROOT / "references"
 CARDS: Final = sorted(REFERENCES.rglob("*.yaml"))
 HUB: Final = [path for path in CARDS if path.stem != "demo"]
-PIPELINES: Final = sorted((ROOT / "pipelines").rglob("*.yaml"))
+PIPELINES: Final = sorted(p for p in (ROOT / "pipelines").rglob("*.yaml") if not p.name.startswith("train_"))
 README: Final = (REFERENCES / "README.md").read_text(encoding="utf-8")
 LARGEST_SAMPLE: Final = 20_000
 NON_COMMERCIAL: Final = re.compile(r"\bnc\b")

@@ -1,6 +1,7 @@
 """Taking folders: a run's own are found again, and nobody else's are touched."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,7 @@ def test_other_rows_under_the_same_name_are_refused(toy: Toy) -> None:
 def test_redo_keeps_the_stages_that_the_change_does_not_touch(toy: Toy, settings: list[str], kept: list[str]) -> None:
     claim(toy.plan())
     finish(toy.plan())
-    (toy.folder / "out" / "summary.json").write_text("{}")
+    written(toy.plan())
     changed = toy.plan(*settings)
     claim(changed, redo=True)
     assert finished(changed) == kept
@@ -259,3 +260,43 @@ def test_a_run_may_live_on_any_shared_filesystem(toy: Toy) -> None:
     assert read_inventory(plan.layout.inventory) == plan.sources
     with pytest.raises(ArtifactError, match=r"solve\.epsilon"):
         claim(toy.plan("work_dir=memory://claimed/work", "output.folder=memory://claimed/out", "solve.epsilon=0.2"))
+
+
+def written(plan: Plan) -> None:
+    """Leave the files of a finished output, as far as a claim looks at them."""
+    folder = Path(str(plan.config.output.folder))
+    for name in (*(file.name for file in plan.sources["input"].files), "README.md", "summary.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("there")
+
+
+@pytest.mark.parametrize(
+    ("deleted", "anew"),
+    [
+        ((), []),
+        (("summary.json",), ["report"]),
+        (("README.md",), ["report"]),
+        (("rows.jsonl",), ["publish", "report"]),
+    ],
+)
+def test_output_files_that_somebody_deleted_are_written_anew(toy: Toy, deleted: list[str], anew: list[str]) -> None:
+    plan = toy.plan()
+    claim(plan)
+    finish(plan)
+    written(plan)
+    for name in deleted:
+        (toy.folder / "out" / name).unlink()
+    claim(plan)
+    stages = [stage.name for stage in build_stages(plan)]
+    assert finished(plan) == [name for name in stages if name not in anew]
+
+
+def test_a_deleted_output_folder_is_written_anew(toy: Toy) -> None:
+    plan = toy.plan()
+    claim(plan)
+    finish(plan)
+    written(plan)
+    shutil.rmtree(toy.folder / "out")
+    claim(plan)
+    assert {"publish", "report"}.isdisjoint(finished(plan))
+    assert "weigh" in finished(plan)

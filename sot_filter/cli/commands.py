@@ -48,7 +48,7 @@ def run(pipeline: str, settings: tuple[str, ...], profile: str | None, redo: boo
     from sot_filter.workspace import claim
 
     plan = make_plan(load_pipeline(pipeline, settings, profile))
-    check_publishing(plan)
+    _warn(check_publishing(plan))
     stages = build_stages(plan)
     if (standing := active_submission(plan, stages)) is not None:
         leave(standing, pipeline, as_json, new=False)
@@ -67,13 +67,14 @@ def run(pipeline: str, settings: tuple[str, ...], profile: str | None, redo: boo
 @click.option("--auto", is_flag=True, default=None, help="Drop as many rows as seem harmful.")
 @options.as_json
 def select(pipeline: str, settings: tuple[str, ...], as_json: bool, **rules: Any) -> None:
-    """Cut elsewhere: write the columns of a finished run again, from its stored scores."""
+    """Cut elsewhere: write the columns of a finished run again, from its stored scores, and push them if it did."""
     from sot_filter.cli.progress import follow
     from sot_filter.config import load_pipeline
     from sot_filter.errors import ArtifactError, ConfigError
     from sot_filter.executors import require_idle, rows_done, run_stages
     from sot_filter.plan import build_stages
     from sot_filter.planning import make_plan
+    from sot_filter.publishing import check_publishing
     from sot_filter.workspace import claim
 
     given = {rule: value for rule, value in rules.items() if value is not None}
@@ -86,6 +87,7 @@ def select(pipeline: str, settings: tuple[str, ...], as_json: bool, **rules: Any
     stages = build_stages(plan)
     if any(rows_done(stage) < stage.rows for stage in stages if stage.name in ("embed", "solve", "weigh")):
         raise ArtifactError("scores of this run", "none, or not all", f"Run `sot-filter run {pipeline}` first.")
+    _warn(check_publishing(plan))
     require_idle(plan, stages)
     claim(plan, redo=True)
     if (submission := run_stages(plan, stages, follow)) is not None:
@@ -129,7 +131,8 @@ def validate(pipeline: str, settings: tuple[str, ...], profile: str | None) -> N
         click.echo(f"  {role} reference of {len(reference.ids):,} rows,")
     click.echo(f"  model {made.config.embed.model}, output to {made.config.output.folder}")
     if publishing:
-        click.echo(f"  then {publishing}")
+        click.echo(f"  then {publishing.words}")
+        _warn(publishing)
 
 
 @cli.command()
@@ -216,6 +219,11 @@ def schema(training: bool) -> None:
     click.echo(json.dumps(Settings.model_json_schema(), indent=1))
 
 
+def _warn(publishing: Any) -> None:
+    if publishing is not None and publishing.warning:
+        click.echo(f"! {publishing.warning}", err=True)
+
+
 def _show_result(plan: Any, as_json: bool) -> None:
     from sot_filter.artifacts import read_json
     from sot_filter.cli.tables import result
@@ -232,4 +240,5 @@ def _show(data: Any, as_json: bool, table: Callable[[Any], Any]) -> None:
         return
     from rich.console import Console
 
-    Console().print(table(data))
+    # A path or an address that is longer than the screen is wide is still one to copy.
+    Console().print(table(data), crop=False)

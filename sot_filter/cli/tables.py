@@ -70,7 +70,11 @@ def result(summary: dict[str, Any]) -> RenderableType:
     for facet, shares in _slices(summary["slices"]).items():
         table.add_row(Text(f"kept by {facet}"), "", Text(shares))
     folder = summary["folder"]
-    paths = Text(f"\ndataset  {folder}\npicture  {folder}/map.png\nsummary  {folder}/summary.json")
+    paths = Text(
+        f"\ndataset  {folder}\npicture  {folder}/map.png\nsummary  {folder}/summary.json",
+        no_wrap=True,
+        overflow="ignore",
+    )
     if hub := summary.get("hub"):
         paths.append(f"\nHub      {hub['pull_request'] or hub['url']}")
     return Group(table, *(Text(f"! {warning}", "yellow") for warning in summary["warnings"]), paths)

@@ -42,15 +42,14 @@ def train(recipe: str, settings: tuple[str, ...], planned: bool, verified: bool,
     speaks = os.environ.get("RANK", "0") == "0"
     with follow(loaded.name, speaks) as (say, told):
         if planned:
-            shown, table = run.plan(loaded, say), tables.plan
+            shown: Any = run.plan(loaded, say)
         elif verified:
-            checks = [{"check": c.name, "passed": c.passed, "found": c.found} for c in verify.verify(loaded, say)]
-            shown, table = checks, tables.verification  # type: ignore[assignment]
+            shown = [{"check": c.name, "passed": c.passed, "found": c.found} for c in verify.verify(loaded, say)]
         else:
-            shown, table = run.run(loaded, say, told), tables.result
+            shown = run.run(loaded, say, told)
     if speaks:
-        _show(shown, as_json, table)
-    if verified and not all(check["passed"] for check in checks):
+        _show(shown, as_json, tables.plan if planned else tables.verification if verified else tables.result)
+    if verified and not all(check["passed"] for check in shown):
         sys.exit(1)
 
 

@@ -74,10 +74,5 @@ def _devices(facts: dict[str, Any]) -> str:
 
 
 def _bytes(number: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if number < 1000:
-            break
-        number /= 1000
-    else:
-        unit = "GB"
-    return f"{number:,.3g} {unit}"
+    unit = next(i for i in range(4) if number < 1000 ** (i + 1) or i == 3)
+    return f"{number / 1000**unit:,.3g} {('B', 'KB', 'MB', 'GB')[unit]}"

@@ -1,6 +1,6 @@
 """Publishing on the Hub: one commit, retried, resumed, or nothing."""
 
-from sot_filter.hub.preflight import Standing, check_target
+from sot_filter.hub.preflight import Standing, check_target, exposed
 from sot_filter.hub.push import commit
 from sot_filter.hub.standing import standing_card, standing_commit
 from sot_filter.hub.target import Published, Target, Upload
@@ -14,6 +14,7 @@ __all__ = [
     "check_target",
     "commit",
     "ensure_repository",
+    "exposed",
     "standing_card",
     "standing_commit",
     "upload_file",

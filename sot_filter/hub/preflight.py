@@ -49,6 +49,27 @@ def check_target(target: Target) -> Standing:
     )
 
 
+def exposed(target: Target) -> str | None:
+    """What to say where rows that not all may read go to a dataset that all may read; None where they do not.
+
+    Raises:
+        HubError: the Hub does not answer.
+    """
+    dataset = target.dataset
+    if dataset is None or target.source:
+        return None
+    api = client()
+
+    def look() -> str | None:
+        if (kept := _closed(api, dataset)) is None:
+            return None
+        if target.private if refs_of(api, target.repo) is None else _closed(api, target.repo):
+            return None
+        return f"The rows of {dataset} are {kept}; in {target.repo} everybody can read them."
+
+    return at_hub(f"who may read {dataset} and {target.repo}", look, attempts=_ATTEMPTS)
+
+
 def check_rules(target: Target) -> None:
     """What can be said without the Hub. Raises `ConfigError`."""
     from huggingface_hub.errors import HFValidationError
@@ -117,6 +138,12 @@ def _look(api: "HfApi", target: Target) -> Standing:
     start = target.source or refs.get(MAIN, "")
     made = f", made from {start[:8]}" if head is None else ""
     return Standing(True, head, f"commits to {'branch ' * (target.name != MAIN)}{target.name} of {target.repo}{made}")
+
+
+def _closed(api: "HfApi", repo: str) -> str | None:
+    """Why not everybody may read a dataset, in a word; None for an open one."""
+    info = api.dataset_info(repo)
+    return "private" if info.private else "gated" if info.gated else None
 
 
 def _check_missing(api: "HfApi", target: Target) -> None:

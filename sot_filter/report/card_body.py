@@ -49,7 +49,7 @@ def body(summary: dict[str, Any], beside: str) -> str:
         f"## Columns\n\n{_columns(summary)}",
         f"## How it was done\n\n{_how(summary)}",
         f"## Limits\n\n{_limits(summary)}",
-        f"## Repeat\n\n{_repeating(beside)}",
+        f"## Repeat\n\n{_repeating(summary, beside)}",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -124,7 +124,10 @@ def _training(summary: dict[str, Any]) -> str:
 
 def _fraction_words(summary: dict[str, Any]) -> str:
     kept = summary["kept"]
-    return f"here they lie between {kept['smallest_weight']:.2g} and {kept['largest_weight']:.2g} on kept rows"
+    smallest, largest = f"{kept['smallest_weight']:.2g}", f"{kept['largest_weight']:.2g}"
+    if smallest == largest:
+        return f"here next to nothing, for all kept rows weigh about {largest}"
+    return f"here they lie between {smallest} and {largest} on kept rows"
 
 
 def _columns(summary: dict[str, Any]) -> str:
@@ -214,11 +217,16 @@ def _limits(summary: dict[str, Any]) -> str:
     return "\n".join(f"- {one}" for one in said)
 
 
-def _repeating(beside: str) -> str:
+def _repeating(summary: dict[str, Any], beside: str) -> str:
+    # Who repeats it may not write to the dataset, and should not by mistake.
+    hub = " --set output.hub=null" if summary["output"]["hub"] else ""
+    given = [source for role in ("safe", "harmful") for source in summary["references"][role]["sources"]]
+    local = not all(source["dataset"] for source in (summary["input"], *given))
     return (
-        _code("bash", ["sot-filter run pipeline.yaml"])
+        _code("bash", [f"sot-filter run pipeline.yaml{hub}"])
         + f"\n\n[pipeline.yaml]({beside}pipeline.yaml) has every setting, with revisions and digests pinned; "
         f"[summary.json]({beside}summary.json) has all figures."
+        + (" Files that are in no dataset have to lie where it names them." if local else "")
     )
 
 

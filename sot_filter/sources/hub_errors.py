@@ -58,7 +58,8 @@ def hub_errors(where: str) -> Iterator[None]:
 def _problem(where: str, error: Exception) -> SotFilterError:
     from huggingface_hub import errors
 
-    got = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    said = str(error).partition("For more information check:")[0]
+    got = f"{type(error).__name__}: {' '.join(said.split())[:160].rstrip('. ')}"
     missing = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, FileNotFoundError)
     if isinstance(error, missing) and not isinstance(error, errors.LocalEntryNotFoundError):
         return SourceError(

@@ -27,6 +27,8 @@ from sot_filter.steps.row_truth import check_complete
 
 #: What of a pipeline file is about the machines that ran it, and nobody else's business.
 _OURS: Final = ("work_dir", "executor", "profiles")
+#: Settings and facts whose words are paths, also where these have spaces.
+_PLACES: Final = ("files", "model")
 
 
 class CommitDataset(PipelineStep):
@@ -36,17 +38,19 @@ class CommitDataset(PipelineStep):
         work_dir: the run's folder.
         keys: key of every stage, by name.
         folder: the output folder.
-        name: the run's; its summary, picture and settings lie under ``sot/<name>`` in the repository.
+        run_name: the run's name; its summary, picture and settings lie under ``sot/<name>`` in the repository.
         target: where the files go, as `sot_filter.hub.Target.to_json` gives it.
     """
 
     type = "WRITER"
     name = "one commit"
 
-    def __init__(self, work_dir: str, keys: dict[str, str], folder: str, name: str, target: dict[str, Any]) -> None:
+    def __init__(
+        self, work_dir: str, keys: dict[str, str], folder: str, run_name: str, target: dict[str, Any]
+    ) -> None:
         super().__init__()
         self.work_dir, self.keys, self.folder = work_dir, keys, folder
-        self.run_name, self.target = name, target
+        self.run_name, self.target = run_name, target
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Make it.
@@ -91,24 +95,32 @@ def _own_files(folder: str, summary: dict[str, Any]) -> dict[str, bytes]:
     fs, path = reached(f"{folder}/pipeline.yaml")
     with reaching(fs, path):
         pipeline = yaml.safe_load(fs.cat_file(path))
-    settings = {key: value for key, value in without_paths(pipeline).items() if key not in _OURS}
+    settings = {key: value for key, value in for_others(pipeline).items() if key not in _OURS}
     settings["output"] = {key: value for key, value in settings["output"].items() if key != "folder"}
     files["pipeline.yaml"] = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode()
-    files["summary.json"] = json.dumps(without_paths(summary), indent=1, ensure_ascii=False).encode()
+    files["summary.json"] = json.dumps(for_others(summary), indent=1, ensure_ascii=False).encode()
     return files
 
 
-def without_paths(value: Any) -> Any:
-    """Plain values in which a path from the root is only its last name, and a file's address is none of its facts."""
+def for_others(value: Any, key: str = "") -> Any:
+    """Plain values without what only our machines have.
+
+    A path from the root is only its last name, and a file's address is none of its facts. Nor is the time that
+    something took: a run that is done again says the same as before, and so its push is found done.
+
+    Args:
+        value: settings or facts.
+        key: what they stand under.
+    """
     if isinstance(value, dict):
         return {
-            key: without_paths(item)
-            for key, item in value.items()
-            if not (key == "uri" and str(item).startswith(("file://", "/")))
+            name: for_others(item, name)
+            for name, item in value.items()
+            if name != "seconds" and not (name == "uri" and str(item).startswith(("file://", "/")))
         }
     if isinstance(value, list):
-        return [without_paths(item) for item in value]
-    if isinstance(value, str) and value.startswith(("/", "file:///")) and " " not in value:
+        return [for_others(item, key) for item in value]
+    if isinstance(value, str) and value.startswith(("/", "file:///")) and (key in _PLACES or " " not in value):
         return value.rstrip("/").rpartition("/")[2]
     return value
 

@@ -38,7 +38,7 @@ def card(record: dict[str, Any]) -> str:
         _seen(record),
         "## Load it",
         f"```python\n{_load(record, adapter)}\n```",
-        "The recipe with all commits is `recipe.yaml`; counts, versions and the digest of each file are in `run.json`. "
+        "The recipe with all commits is `recipe.yaml`; counts, versions and files' digests are in `run.json`. "
         "`sot-filter train recipe.yaml --verify` reads the rows again and compares their weights with those that each "
         "step felt.",
     ]
@@ -62,7 +62,10 @@ def _data(data: dict[str, Any], recipe: dict[str, Any]) -> str:
 
 def _method(record: dict[str, Any]) -> str:
     recipe = record["recipe"]
-    kind, options = recipe["method"]["kind"], {k: v for k, v in recipe["method"].items() if k not in ("kind", "safety")}
+    kind, options = (
+        recipe["method"]["kind"],
+        {k: v for k, v in recipe["method"].items() if k not in ("kind", "safety")},
+    )
     if record["base"]:
         options["base"] = _at(record["base"])
     optimiser, lora = recipe["optimiser"], recipe["lora"]
@@ -82,9 +85,13 @@ def _method(record: dict[str, Any]) -> str:
 
 
 def _seen(record: dict[str, Any]) -> str:
-    lines = [f"- training loss {record['loss']['first']:.4g} at the first step, {record['loss']['last']:.4g} at the last"]
+    lines = [
+        f"- training loss {record['loss']['first']:.4g} at the first step, {record['loss']['last']:.4g} at the last"
+    ]
     if held := record["evaluation_loss"]:
-        lines.append(f"- loss on {record['evaluation']['used']:,} held-out rows {held['first']:.4g}, then {held['last']:.4g}")
+        lines.append(
+            f"- loss on {record['evaluation']['used']:,} held-out rows {held['first']:.4g}, then {held['last']:.4g}"
+        )
     if looks := record.get("safety_seen"):
         first, last = looks["first"], looks["last"]
         lines.append(
@@ -104,7 +111,8 @@ def _load(record: dict[str, Any], adapter: bool) -> str:
     name = model["name"] if model["revision"] else "path/to/the/model"
     if not adapter:
         return (
-            'from transformers import AutoModelForCausalLM\n\nmodel = AutoModelForCausalLM.from_pretrained("this folder")'
+            "from transformers import AutoModelForCausalLM\n\n"
+            'model = AutoModelForCausalLM.from_pretrained("this folder")'
         )
     return (
         "from peft import PeftModel\n"

@@ -89,7 +89,7 @@ class Spf(Model):
     """A few rows of a harmful prompt and a refusal; one is enough."""
     rank: Count = 8
     """Rank of the basis of safety gradients, for each weight matrix."""
-    refresh: Count = 100
+    refresh: Count = 10
     """Optimiser steps after which the basis is computed anew."""
     strength: Fraction = 1.0
     """Share of a conflicting component that is removed; 0 is `plain`."""
@@ -106,6 +106,8 @@ class Asft(Model):
     """Weight of the penalty (λ); 0 is `plain`."""
     projector: Literal["published", "idempotent"] = "published"
     """`published`: VVᵀ/‖V‖ as in the authors' code; `idempotent`: V(VᵀV)⁺Vᵀ, a projector."""
+    rank: Count = 32
+    """Directions that the idempotent projector keeps; fewer than the outputs of any adapted module."""
 
 
 Method = Annotated[Plain | Spf | Asft, Field(discriminator="kind")]

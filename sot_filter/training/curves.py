@@ -27,9 +27,10 @@ COLUMNS: Final = (
 _DPI: Final = 160
 _LONGEST_TITLE: Final = 80
 _LONGEST_NOTE: Final = 180
-_LONGEST_NAME: Final = 28
+#: Letters that fit beside each other in the legend, its lines being as wide as so many.
+_LEGEND, _LINE = 120, 6
 # Colours that stay apart for every kind of colour vision; dashes and markers differ too.
-_LOOKS: Final = (
+_LOOKS: Final[tuple[tuple[str, Any, str], ...]] = (
     ("#0067a5", "-", "o"),
     ("#c8500a", (0, (5, 2)), "D"),
     ("#1b7f5c", (0, (1, 1.4)), "s"),
@@ -137,8 +138,8 @@ def _safety(axes: "Axes", runs: Mapping[str, Sequence[Record]]) -> None:
         steps, found = [step for step, _ in looks], [look for _, look in looks]
         triples |= {look["triples"] for look in found}
         shares = [100 * look["preferred"] / look["triples"] for look in found]
-        ends = [[100 * look[end] for look in found] for end in ("low", "high")]
-        axes.fill_between(steps, *ends, color=colour, alpha=0.13, linewidth=0)
+        low, high = ([100 * look[end] for look in found] for end in ("low", "high"))
+        axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
         axes.plot(steps, shares, color=colour, linestyle=line, marker=marker, markersize=3.5, linewidth=1.4)
         for step, look, share in zip(steps, found, shares, strict=True):
             if look["stop"]:
@@ -180,8 +181,9 @@ def _dress(axes: "Axes", name: str, what: str, empty: bool) -> None:
 def _legend(figure: "Figure", names: list[str]) -> None:
     from matplotlib.lines import Line2D
 
+    longest = _LEGEND // len(names) - _LINE
     entries = [
-        Line2D([], [], color=colour, linestyle=line, marker=marker, markersize=3.5, label=_fitted(name, _LONGEST_NAME))
+        Line2D([], [], color=colour, linestyle=line, marker=marker, markersize=3.5, label=_fitted(name, longest))
         for (colour, line, marker), name in zip(_LOOKS, names, strict=False)
     ]
     figure.legend(

@@ -83,7 +83,7 @@ def _summed(model: nn.Module, rows: list[Tokens], device: torch.device) -> Tenso
         raise ModelError(
             "a model with TRL's fused head", type(model).__name__, "Take the model that the trainer has made ready."
         )
-    return outputs.log_probs.to(torch.float64).sum(1).cpu()
+    return outputs.log_probs.cpu().to(torch.float64).sum(1)
 
 
 @contextmanager

@@ -76,9 +76,7 @@ def fetch_model(name: str, revision: str | None = None, weights: bool = True) ->
     if not folder.is_dir():
         local, wanted = False, [*_WANTED, _WEIGHTS] if weights else _WANTED
         with _told(name):
-            folder = Path(
-                snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=_UNWANTED)
-            )
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=_UNWANTED))
     if not (folder / "config.json").is_file():
         raise ModelError("a model with config.json", f"none in {folder}", "Name a model that save_pretrained wrote.")
     if weights and not any(folder.glob(_WEIGHTS)):
@@ -100,11 +98,12 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def load_model(folder: Path, dtype: torch.dtype) -> Any:
-    """A causal language model with all of its weights. Raises `ModelError` where it cannot be loaded, or lacks some."""
+    """A causal language model with all of its weights. Raises `ModelError` where it cannot be loaded or lacks some."""
     with _loading(folder):
-        model, loading = transformers.AutoModelForCausalLM.from_pretrained(
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **_SAFE
         )
+        model, loading = loaded
     if missing := sorted(loading["missing_keys"]):
         raise ModelError(f"all weights of {folder}", f"none for {', '.join(missing[:3])}", "Choose a complete model.")
     return model

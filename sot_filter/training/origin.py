@@ -174,6 +174,8 @@ def _told(where: str) -> Iterator[None]:
             _shown(e),
             "Check the network and log-in and try again, or set HF_HUB_OFFLINE=1 if it is in the cache here.",
         ) from None
+    except StopIteration:  # so datasets says that the first of JSON files is empty
+        raise SourceError(f"rows in {where}", "an empty file", "Check `files`.") from None
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as e:
         raise SourceError(f"rows in {where}", _shown(e), "Check configuration, split and files.") from None
 

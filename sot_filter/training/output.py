@@ -20,6 +20,7 @@ from sot_filter.errors import ArtifactError
 RUN: Final = "run.json"
 RECIPE: Final = "recipe.yaml"
 LOG: Final = "log.jsonl"
+HISTORY: Final = "history.jsonl"
 CARD: Final = "README.md"
 CHECKPOINTS: Final = "checkpoints"
 STARTED: Final = "started"

@@ -94,7 +94,6 @@ def prepare(recipe: Recipe, state: PartialState, say: Say, weights: bool = True)
         SourceError: rows that cannot be used.
         HubError: the Hub did not answer.
     """
-    _check_method(recipe)
     say("fetching the model")
     model = fetch_model(recipe.model.model, recipe.model.revision, weights)
     base = None
@@ -162,7 +161,8 @@ def weight_type(recipe: Recipe, precision: str) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" and recipe.lora is not None else torch.float32
 
 
-def _check_method(recipe: Recipe) -> None:
+def check_settings(recipe: Recipe) -> None:
+    """Refuse settings that do not go together, before anything is asked for. Raises `ConfigError`."""
     if isinstance(recipe.method, Asft) and recipe.lora is None:
         raise ConfigError("LoRA for AsFT", "lora: null", "Give `lora`, or another method.")
 

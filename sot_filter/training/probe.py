@@ -6,7 +6,7 @@ share of triples where it is comes with Wilson's interval (95 %).
 
 import logging
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,6 +70,12 @@ class SafetyProbe(TrainerCallback):
         stop_below: stop once the share preferred is lower than at the start by more than this, from 0 to 1. A
             checkpoint is written at that step.
         batch_rows: answers in a forward pass of one device.
+
+    Attributes:
+        first: the look at the start.
+        last: the latest look.
+        stopped: why the training was stopped, if it was. Where a run goes on from the step that it was stopped at, it
+            is still: the trainer heeds that after one more step.
     """
 
     def __init__(
@@ -84,12 +90,8 @@ class SafetyProbe(TrainerCallback):
         self.history = History(history)
         self.first: Look | None = None
         self.last: Look | None = None
+        self.stopped: str | None = None
         self._seen: int | None = None
-
-    @property
-    def stopped(self) -> str | None:
-        """Why the last look stops the training, if it does."""
-        return self.last.stop if self.last else None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
@@ -98,10 +100,11 @@ class SafetyProbe(TrainerCallback):
         step = state.global_step
         looks = from_first_rank(lambda: self._begun(step), args.device)
         self.first, self.last = (looks[0][1], looks[-1][1]) if looks else (None, None)
+        self.stopped = self.last.stop if self.last else None
         self._seen = looks[-1][0] if looks else -1
         if not step or (self.every is None and _ends_epoch(state)):
             self._look(args, state, control, given["model"])
-        elif self.stopped and self._seen == step:
+        if self.stopped:
             control.should_training_stop = True
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
@@ -156,11 +159,14 @@ class SafetyProbe(TrainerCallback):
         """Steps and looks that the file holds of this run.
 
         Raises:
-            ArtifactError: it has none although the run has begun, or looks at other triples.
+            ArtifactError: it has none although the run has begun, or looks at other triples, or none that are ours.
         """
         self.history.begin(step)
-        looks = [(r["step"], Look(**_numbers(r[SAFETY]))) for r in self.history.records if SAFETY in r]
         path = self.history.path
+        try:
+            looks = [(r["step"], Look(**_numbers(r[SAFETY]))) for r in self.history.records if SAFETY in r]
+        except (AttributeError, TypeError):
+            raise ArtifactError("looks of this version", f"others in {path}", "Start it anew.") from None
         if step and not (looks and looks[0][0] == 0):
             raise ArtifactError(
                 f"what the run saw before step {step}", f"no look at its start in {path}", "Start it anew."
@@ -183,7 +189,8 @@ class SafetyProbe(TrainerCallback):
                 f"{fall / look.triples:.1%} fewer than the {self.first.share:.1%} at the start; "
                 f"at most {self.stop_below:.1%} fewer was asked for"
             )
-            look = Look(**(asdict(look) | {"stop": why}))
+            look = replace(look, stop=why)
+            self.stopped = why
             control.should_training_stop = control.should_save = True
         self.first, self.last, self._seen = self.first or look, look, state.global_step
         self._note(state, SAFETY, asdict(look))

@@ -4,7 +4,6 @@ The same call continues from the last whole checkpoint, and does nothing where t
 rank makes this call; rank 0 writes.
 """
 
-import contextlib
 import datetime
 import json
 import platform
@@ -21,29 +20,24 @@ from transformers import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 
 import sot_filter
-from sot_filter.errors import ArtifactError, ConfigError, ModelError
+from sot_filter.errors import ArtifactError, ModelError
 from sot_filter.training import output
 from sot_filter.training.callbacks import Follow, MarkWhole, Told
-from sot_filter.training.card import card
 from sot_filter.training.config import Asft, Recipe
-from sot_filter.training.curves import picture, table
 from sot_filter.training.direction import Projector
 from sot_filter.training.examples import WEIGHT
-from sot_filter.training.history import SAFETY, TRAINING, UTILITY, read_history
 from sot_filter.training.method import METHODS, Method
 from sot_filter.training.models import load_model
 from sot_filter.training.pins import folder_of, resolve
-from sot_filter.training.preparation import Ready, Say, adapters_of, as_json, prepare, weight_type
+from sot_filter.training.preparation import Ready, Say, adapters_of, as_json, check_settings, prepare, weight_type
 from sot_filter.training.probe import SafetyProbe
 from sot_filter.training.projector_cache import find_projectors
 from sot_filter.training.ranks import agreed, join
+from sot_filter.training.results import write_results
 from sot_filter.training.trainer import WeightedTrainer
 
 #: Libraries whose versions may change what comes out.
 LIBRARIES: Final = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
-HISTORY: Final = "history.jsonl"
-#: Counts that begin anew where a run continues, and times.
-_UNTOLD: Final = ("num_tokens", "_runtime", "_per_second")
 _DIRECTION: Final = "direction.safetensors"
 _KEPT_CHECKPOINTS: Final = 2
 _SCHEDULES: Final = {True: "constant_with_warmup", False: "constant"}
@@ -51,6 +45,7 @@ _SCHEDULES: Final = {True: "constant_with_warmup", False: "constant"}
 
 def plan(recipe: Recipe, say: Say) -> dict[str, Any]:
     """What a run would do and take, without the model's weights and without a step. Raises as `prepare` does."""
+    check_settings(recipe)
     state = join()
     ready = prepare(resolve(recipe), state, say, weights=False)
     return {
@@ -77,6 +72,7 @@ def run(recipe: Recipe, say: Say, told: Told) -> dict[str, Any]:
         ArtifactError: the folder is another's, or rows or model are others than the run began with.
         SotFilterError: as `prepare`, and what goes wrong in training.
     """
+    check_settings(recipe)
     state, folder = join(), Path(folder_of(recipe))
     if not state.is_main_process:
         return _run(recipe, folder, state, say, told)
@@ -86,14 +82,10 @@ def run(recipe: Recipe, say: Say, told: Told) -> dict[str, Any]:
 
 def _run(recipe: Recipe, folder: Path, state: PartialState, say: Say, told: Told) -> dict[str, Any]:
     given = as_json(recipe)
-    before: dict[str, Any] | None = json.loads(
-        agreed(state, lambda: json.dumps(output.check_folder(folder, given)))
-    )
+    before: dict[str, Any] | None = json.loads(agreed(state, lambda: json.dumps(output.check_folder(folder, given))))
     if before is not None and before["status"] == output.FINISHED:
         return before
-    pinned = agreed(
-        state, lambda: json.dumps(before["recipe"] if before else as_json(resolve(recipe)))
-    )
+    pinned = agreed(state, lambda: json.dumps(before["recipe"] if before else as_json(resolve(recipe))))
     ready = prepare(Recipe.model_validate_json(pinned), state, say)
     facts = ready.facts()
     checkpoint = output.last_whole(folder / output.CHECKPOINTS) if before else None
@@ -130,7 +122,7 @@ def _run(recipe: Recipe, folder: Path, state: PartialState, say: Say, told: Told
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if state.is_main_process:
         record |= {"resumed": resumed, "seconds": round(seconds, 1), "stopped": probe.stopped if probe else None}
-        record = _write(ready, folder, record, trainer, weights)
+        record = write_results(ready, folder, record, trainer, weights)
     state.wait_for_everyone()
     return record
 
@@ -143,7 +135,7 @@ def _trainer(
     if recipe.probe is not None and ready.triples is not None:
         probe = SafetyProbe(
             ready.triples,
-            folder / HISTORY,
+            folder / output.HISTORY,
             recipe.probe.every,
             recipe.probe.stop_below,
             recipe.optimiser.device_rows,
@@ -207,13 +199,15 @@ def _arguments(ready: Ready, checkpoints: Path, continues: bool) -> SFTConfig:
 
 def _method(ready: Ready, checkpoints: Path, state: PartialState) -> Method:
     method = ready.recipe.method
-    options = method.model_dump(exclude={"kind", "safety", "base", "projector"})
+    options = method.model_dump(exclude={"kind", "safety"})
     if isinstance(method, Asft) and ready.base is not None:
+        options = {"strength": method.strength}
         find = partial(
             find_projectors,
             ready.model.folder,
             ready.base.folder,
             projector=method.projector,
+            rank=method.rank,
             cache=checkpoints / _DIRECTION,
         )
         options["find"] = partial(_one_after_the_other, state, find)
@@ -234,68 +228,6 @@ def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
             raise ArtifactError(
                 f"the {key} that the run began with", "another digest", "Put it back, or give another `output`."
             )
-
-
-def _write(ready: Ready, folder: Path, record: dict[str, Any], trainer: Any, weights: Any) -> dict[str, Any]:
-    """Adapter, log, card and curves, and at last ``run.json``."""
-    part = folder / ".part"
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    model.save_pretrained(part, state_dict=weights)
-    if ready.recipe.lora is None:
-        ready.tokenizer.save_pretrained(part)
-    names = sorted(path.name for path in part.iterdir() if path.name != output.CARD)
-    for name in names:
-        (part / name).replace(folder / name)
-    for path in part.iterdir():
-        path.unlink()
-    part.rmdir()
-    history = [
-        {key: value for key, value in entry.items() if not key.endswith(_UNTOLD)}
-        for entry in trainer.state.log_history
-        if "train_runtime" not in entry
-    ]
-    output.write_text(folder / output.LOG, "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in history))
-    steps = [entry for entry in history if "weight_sum" in entry]
-    losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
-    record |= {
-        "status": output.FINISHED,
-        "steps_done": trainer.state.global_step,
-        "weight_felt": sum(entry["weight_sum"] for entry in steps),
-        "loss": {"first": steps[0]["loss"], "last": steps[-1]["loss"]},
-        "evaluation_loss": {"first": losses[0], "last": losses[-1]} if losses else None,
-    }
-    record["curves"], looks = _draw(ready, folder, history)
-    if looks:
-        record["safety_seen"] = {"first": looks[0], "last": looks[-1]}
-        names.append(HISTORY)
-    names += record["curves"]
-    output.write_text(folder / output.CARD, card(record))
-    names += [output.LOG, output.RECIPE, output.CARD]
-    record["files"] = {name: output.file_facts(folder / name) for name in names}
-    output.write_json(folder / output.RUN, record)
-    return record
-
-
-def _draw(ready: Ready, folder: Path, history: list[dict[str, Any]]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Write the curves, as a table only where matplotlib is not installed; the files' names, and the probe's looks."""
-    if ready.triples is not None:
-        records = read_history(folder / HISTORY)
-    else:
-        kinds = (("loss", TRAINING), ("eval_loss", UTILITY))
-        records = [
-            {"step": entry["step"], "epoch": entry["epoch"], kind: entry[key]}
-            for entry in history
-            for key, kind in kinds
-            if key in entry
-        ]
-    runs, data = ready.rows.report, {"curves.csv": table({ready.recipe.name: records}).encode()}
-    note = f"{runs.used:,} rows, sum of weights {runs.weight:.6g}; method: {ready.recipe.method.kind}"
-    with contextlib.suppress(ConfigError):
-        drawn = picture({ready.recipe.name: records}, ready.recipe.name, note)
-        data |= {f"curves.{ending}": content for ending, content in drawn.items()}
-    for name, content in data.items():
-        output.write_bytes(folder / name, content)
-    return sorted(data), [record[SAFETY] for record in records if SAFETY in record]
 
 
 def _versions() -> dict[str, str]:

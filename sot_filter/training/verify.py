@@ -97,7 +97,9 @@ def _files(folder: Path, record: dict[str, Any]) -> Check:
         for name, facts in record["files"].items()
         if not (folder / name).is_file() or output.file_facts(folder / name) != facts
     ]
-    return Check("files", not wrong, f"{', '.join(wrong)} missing or changed" if wrong else f"{len(record['files'])} by SHA-256")
+    return Check(
+        "files", not wrong, f"{', '.join(wrong)} missing or changed" if wrong else f"{len(record['files'])} by SHA-256"
+    )
 
 
 def _steps(folder: Path, record: dict[str, Any], recipe: Recipe, weights: Any) -> Check:
@@ -111,6 +113,7 @@ def _steps(folder: Path, record: dict[str, Any], recipe: Recipe, weights: Any) -
     looked = [step for step in range(1, len(due) + 1) if not (ragged and step % epoch == 0)]
     wrong = [s for s in looked if not math.isclose(felt.get(s, math.nan), due[s - 1], rel_tol=_ROUNDING)]
     if wrong:
-        told = f"step {wrong[0]} felt {felt.get(wrong[0])}, its rows weigh {due[wrong[0] - 1]:.6g}; {len(wrong)} steps differ"
+        first = wrong[0]
+        told = f"step {first} felt {felt.get(first)}, its rows weigh {due[first - 1]:.6g}; {len(wrong)} steps differ"
         return Check("weights felt", False, told)
     return Check("weights felt", True, f"each of {len(looked):,} steps felt the weights of its rows")

@@ -15,7 +15,7 @@ from sot_filter import config
 from sot_filter.config import Embed, Local, Paper, Pipeline, ReferenceCard, Select, Slurm, Solve
 
 ROOT = Path(__file__).parents[2]
-PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml"))
+PIPELINES = sorted(p for p in (ROOT / "pipelines").glob("*.yaml") if not p.name.startswith("train_"))
 LEAST: dict[str, Any] = {"name": "x", "input": {"files": "x"}, "references": {"safe": "s", "harmful": "h"}}
 
 

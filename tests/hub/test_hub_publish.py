@@ -1,6 +1,7 @@
 """The whole way: a dataset is pushed, weighed by the command line, published, pulled back, and trained on."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from sot_filter.steps.commit import for_others
 from tests.hub.client import MEMBER, STRANGER, Client, hub_environment, sot_filter
-from tests.hub.repository import Commit
+from tests.hub.repository import Access, Commit
 from tests.hub.rows import as_jsonl, pairs
 from tests.hub.stand_in import StandIn
 
@@ -92,7 +94,7 @@ def published(runs: Runs, hub: StandIn) -> Commit:
     assert ("datasets", TARGET) not in hub.repositories
     ended = runs("run", "book.yaml")
     assert ended.returncode == 0, ended.stderr
-    assert TARGET in ended.stdout
+    assert f"{TARGET}/commit/{head(hub, TARGET).sha}\n" in ended.stdout
     assert hub.repositories["datasets", SOURCE].branches == before
     return head(hub, TARGET)
 
@@ -270,3 +272,71 @@ def test_a_hub_that_fails_at_the_end_gets_its_commit_later(published: Commit, ru
     assert [served.path for served in hub.served[before:] if served.method == "PUT"] == []
     summary = json.loads(head(hub, "org/baking-later").files["sot/later/summary.json"].content)
     assert summary["rows"]["total"] == len(TRAIN)
+
+
+def test_a_run_that_is_done_again_from_nothing_finds_its_push_done(
+    published: Commit, runs: Runs, hub: StandIn
+) -> None:
+    for folder in ("runs/book", "out/book"):
+        shutil.rmtree(runs.folder / folder)
+    before = len(commits_to(hub, TARGET))
+    ended = runs("run", "book.yaml")
+    assert ended.returncode == 0, ended.stderr
+    assert (head(hub, TARGET), len(commits_to(hub, TARGET))) == (published, before)
+    assert published.sha in ended.stdout
+
+
+def test_an_output_that_is_deleted_before_the_commit_is_written_and_committed(
+    published: Commit, runs: Runs, hub: StandIn
+) -> None:
+    runs.write("lost", hub={"repo": "org/baking-lost"})
+    with hub.fault("POST", r".*/org/baking-lost/commit/.*", status=403, times=50):
+        assert runs("run", "lost.yaml").returncode == 5
+    shutil.rmtree(runs.folder / "out/lost")
+    ended = runs("run", "lost.yaml")
+    assert ended.returncode == 0, ended.stderr
+    assert len(list(rows_of(runs.folder / "out/lost"))) == len(TRAIN)
+    assert published.files.keys() >= {path for path in head(hub, "org/baking-lost").files if path.endswith(".parquet")}
+    before = head(hub, "org/baking-lost")
+    shutil.rmtree(runs.folder / "out/lost")
+    ended = runs("run", "lost.yaml", token=MEMBER)
+    assert ended.returncode == 0, ended.stderr
+    assert (runs.folder / "out/lost/summary.json").exists()
+    assert head(hub, "org/baking-lost") == before
+
+
+def test_another_cut_is_a_further_commit_and_no_cut_without_a_token(
+    published: Commit, runs: Runs, hub: StandIn, member: Client
+) -> None:
+    runs.write("cut", hub={"repo": "org/baking-cut"})
+    assert runs("run", "cut.yaml").returncode == 0
+    first = head(hub, "org/baking-cut")
+    summary = (runs.folder / "out/cut/summary.json").read_bytes()
+    ended = runs("select", "cut.yaml", "--top-k", "7", token=None)
+    assert (ended.returncode, ended.stderr.count("\n"), "HF_TOKEN" in ended.stderr) == (5, 1, True), ended.stderr
+    assert (runs.folder / "out/cut/summary.json").read_bytes() == summary
+    ended = runs("select", "cut.yaml", "--top-k", "7")
+    assert ended.returncode == 0, ended.stderr
+    second = head(hub, "org/baking-cut")
+    assert second.parent == first.sha
+    assert sum(row["sot_keep"] for row in member(pull, "org/baking-cut", second.sha)[0]) == 7
+
+
+@pytest.mark.parametrize("access", ["private", "gated", "open"])
+@pytest.mark.parametrize(("private", "mode"), [(False, "columns"), (True, "columns"), (False, "sidecar")])
+def test_rows_that_not_all_may_read_are_not_made_public_without_a_word(
+    access: Access, private: bool, mode: str, published: Commit, runs: Runs, hub: StandIn
+) -> None:
+    hub.create("datasets", f"org/{access}-book", {"train.jsonl": as_jsonl(TRAIN)}, access, MEMBER)
+    runs.write("shown", mode=mode, hub={"repo": "org/shown", "private": private})
+    source = ("--set", f"input.dataset=org/{access}-book")
+    ended = runs("validate", "shown.yaml", *source)
+    assert ended.returncode == 0, ended.stderr
+    told = [f"! The rows of org/{access}-book are {access}; in org/shown everybody can read them."]
+    assert ended.stderr.splitlines() == (told if access != "open" and not private and mode == "columns" else [])
+
+
+def test_settings_and_facts_for_others_have_no_folder_and_no_time_of_ours() -> None:
+    mine = {"files": ["/home/ann lee/My Data/a b.jsonl"], "model": "file:///srv/my models/e5", "seconds": 3.2, "n": 1}
+    said = for_others({"a": mine, "description": "/ or - at will", "uri": "/home/x"})
+    assert said == {"a": {"files": ["a b.jsonl"], "model": "e5", "n": 1}, "description": "/ or - at will"}

@@ -172,3 +172,21 @@ def test_no_name_breaks_the_yaml_or_our_part_of_the_text(name: str, config: str,
     assert body.strip().endswith(END)
     outside = re.sub(r"```.*?\n```\n", "", body, flags=re.DOTALL).replace(BEGIN, "").replace(END, "")
     assert not re.search(r"(?<!\\)<", outside)
+
+
+def test_repeating_it_does_not_publish_it() -> None:
+    assert "sot-filter run pipeline.yaml --set output.hub=null\n" in card(on_the_hub(summary(["a.jsonl"]), "org/out"))
+    assert "sot-filter run pipeline.yaml\n" in card(summary(["a.jsonl"]))
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ((0.9991, 1.0002), "next to nothing, for all kept rows weigh about 1."),
+        ((0.1, 5.29), "lie between 0.1 and 5.3"),
+    ],
+)
+def test_it_says_what_is_lost_without_weights(weights: tuple[float, float], said: str) -> None:
+    found = summary(["a.jsonl"])
+    found["kept"] |= dict(zip(("smallest_weight", "largest_weight"), weights, strict=True))
+    assert said in card(found)

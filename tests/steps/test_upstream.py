@@ -29,7 +29,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     for name, rows in (("a", 520), ("b", 5), ("c", 7)):
         lines = (json.dumps(row) + "\n" for row in toy.rows(name, rows))
         (tmp_path / "rows" / f"{name}.jsonl").write_text("".join(lines))
-    made = toy.plan("input.files=rows")
+    made = toy.plan("input.files=rows", "output.hub={repo: org/toy}")
     claim(made)
     finish_all(made)
     return made
@@ -136,6 +136,11 @@ NEEDED = [
     ("publish", "select", 0),
     ("report", "publish", 2),
     ("report", "embed", 1),
+    ("upload", "publish", 1),
+    ("upload", "report", 0),
+    ("upload", "weigh", 2),
+    ("commit", "upload", 2),
+    ("commit", "report", 0),
 ]
 
 

@@ -19,14 +19,14 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
     return path
 
 
-def settings(model: Path, folder: Path, **changes: Any) -> dict[str, Any]:
+def settings(chat: Path, folder: Path, **changes: Any) -> dict[str, Any]:
     """A recipe of eight steps over rows that are written into a folder; ``changes`` take the place of its keys."""
     rows = folder / "rows.jsonl"
     if not rows.is_file():
         write_lines(rows, weighed(some_rows(20), MIXED))
     plain: dict[str, Any] = {
         "name": "tiny",
-        "model": {"model": str(model)},
+        "model": {"model": str(chat)},
         "rows": {"files": str(rows)},
         "lora": {"rank": 4, "alpha": 8, "targets": TARGETS},
         "optimiser": {"batch_rows": 4, "device_rows": 2, "epochs": 2, "learning_rate": 1e-2},
@@ -36,9 +36,9 @@ def settings(model: Path, folder: Path, **changes: Any) -> dict[str, Any]:
     return plain | changes
 
 
-def recipe(model: Path, folder: Path, **changes: Any) -> Recipe:
+def recipe(chat: Path, folder: Path, **changes: Any) -> Recipe:
     """`settings` as a recipe."""
-    return Recipe.model_validate(settings(model, folder, **changes))
+    return Recipe.model_validate(settings(chat, folder, **changes))
 
 
 def trained(recipe: Recipe) -> dict[str, Any]:

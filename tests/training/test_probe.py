@@ -91,6 +91,7 @@ def test_a_look_leaves_modes_gradients_and_random_states_alone(tiny_chat: Path, 
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1]
     first, second = margins(model, triples), margins(model, triples)
     assert np.array_equal(first, second)
+    assert np.array_equal(first, margins(fused(tiny_chat), triples))
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), states[0])
     assert random.getstate() == states[1]
@@ -203,10 +204,12 @@ def test_it_stops_once_safety_falls(
     # The loss stands beside the first look and the last.
     assert [r["step"] for r in read_history(tmp_path / "h.jsonl") if UTILITY in r] == [0, step]
 
-    again = SafetyProbe(triples, tmp_path / "h.jsonl", every=1, stop_below=0.25)
+    assert (step + 1) % 7
+    again = SafetyProbe(triples, tmp_path / "h.jsonl", every=7, stop_below=0.25)
     resumed = a_run(tiny_chat, rows, tmp_path, again, max_steps=30, **HARMFUL)
     resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
     assert resumed.state.global_step == step + 1
+    assert again.stopped
 
 
 def test_a_fall_that_was_allowed_stops_nothing(
@@ -228,8 +231,9 @@ class _PulledPlug(TrainerCallback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("look_of_epoch", [True, False])
 def test_a_killed_and_resumed_run_has_the_history_of_one_that_was_not(
-    tiny_chat: Path, tmp_path: Path, triples: Triples
+    tiny_chat: Path, tmp_path: Path, triples: Triples, look_of_epoch: bool
 ) -> None:
     settings: dict[str, Any] = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3}
 
@@ -241,6 +245,12 @@ def test_a_killed_and_resumed_run_has_the_history_of_one_that_was_not(
     with pytest.raises(KeyboardInterrupt):
         a_run(tiny_chat, some_rows(12), tmp_path / "cut", probe("cut"), _PulledPlug(), **settings).train()
     assert max(looks(tmp_path / "cut.jsonl")) == 4
+    if not look_of_epoch:
+        # The plug was pulled between the checkpoint of the epoch's last step and the look at the epoch's end.
+        lines = (tmp_path / "cut.jsonl").read_text().splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith('{"step": 3, "epoch": 1.0, "safety"')]
+        assert len(kept) == len(lines) - 1
+        (tmp_path / "cut.jsonl").write_text("".join(kept))
     with (tmp_path / "cut.jsonl").open("a") as handle:
         handle.write('{"step": 5, "epoch": 1.66, "saf')
     again = probe("cut")
@@ -263,6 +273,11 @@ def test_other_triples_or_no_history_are_refused_where_a_run_goes_on(
     other = Triples(triples.safe[1:], triples.unsafe[1:], "0" * 32)
     with pytest.raises(ArtifactError, match="the triples that the run began with"):
         a_run(tiny_chat, some_rows(), tmp_path, SafetyProbe(other, file), **settings).train(
+            resume_from_checkpoint=str(tmp_path / "checkpoint-1")
+        )
+    file.write_text('{"step": 0, "epoch": 0.0, "safety": {"share": 1}}\n')
+    with pytest.raises(ArtifactError, match="expected looks of this version; got others in"):
+        a_run(tiny_chat, some_rows(), tmp_path, SafetyProbe(triples, file), **settings).train(
             resume_from_checkpoint=str(tmp_path / "checkpoint-1")
         )
     with pytest.raises(ArtifactError, match="no look at its start"):

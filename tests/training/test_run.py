@@ -76,7 +76,7 @@ def test_the_folder_holds_adapter_card_curves_and_a_record(done: tuple[Recipe, d
 
 
 def test_the_adapter_loads_as_the_card_says(done: tuple[Recipe, dict[str, Any], Path]) -> None:
-    given, record, folder = done
+    given, _, folder = done
     with safe_open(folder / "adapter_model.safetensors", "pt") as file:
         assert len(file.keys()) == 2 * 2 * 2
     base = AutoModelForCausalLM.from_pretrained(given.model.model)
@@ -130,9 +130,7 @@ def test_verify_needs_a_finished_run(tiny_chat: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["plain", "spf", "asft"])
-def test_a_killed_run_ends_as_one_that_was_not(
-    tiny_chat: Path, tiny_base: Path, tmp_path: Path, method: str
-) -> None:
+def test_a_killed_run_ends_as_one_that_was_not(tiny_chat: Path, tiny_base: Path, tmp_path: Path, method: str) -> None:
     write_lines(tmp_path / "safety.jsonl", safety_rows())
     options = {
         "plain": {"kind": "plain"},
@@ -216,7 +214,7 @@ def test_no_strength_is_plain_training_to_the_bit(tiny_chat: Path, tiny_base: Pa
         "spf": {"kind": "spf", "strength": 0, "safety": safety},
         "asft": {"kind": "asft", "strength": 0, "base": {"model": str(tiny_base)}},
         "spf-on": {"kind": "spf", "safety": safety},
-        "asft-on": {"kind": "asft", "base": {"model": str(tiny_base)}, "projector": "idempotent", "strength": 10},
+        "asft-on": {"kind": "asft", "base": {"model": str(tiny_base)}, "projector": "idempotent", "rank": 4},
     }.items():
         trained(recipe(tiny_chat, tmp_path, method=method, output=str(tmp_path / name)))
         ends[name] = adapter(tmp_path / name)
@@ -278,8 +276,8 @@ def test_a_plan_needs_no_weights_and_counts_steps(tiny_chat: Path, tmp_path: Pat
         ({"method": {"kind": "asft", "base": {"model": "{gpt2}"}}}, ModelError, "architecture llama"),
         ({"method": {"kind": "asft", "base": {"model": "{rows}"}}}, ModelError, "a folder or a Hub id"),
         ({"method": {"kind": "asft", "base": {"model": "x/y"}}, "lora": None}, ConfigError, "LoRA for AsFT"),
-        ({"method": {"kind": "spf", "safety": {"files": "{none}"}}}, SourceError, ""),
-        ({"probe": {"file": "{none}"}}, SourceError, ""),
+        ({"method": {"kind": "spf", "safety": {"files": "{none}"}}}, SourceError, "an empty file"),
+        ({"probe": {"file": "{none}"}}, SourceError, "triple"),
     ],
 )
 def test_what_cannot_work_is_refused_before_a_step(
@@ -323,3 +321,52 @@ def test_steps_for_other_devices_say_what_fits(tiny_chat: Path, tmp_path: Path) 
     assert count_steps(100, 16, 4, 2, epochs=3, max_steps=5).total == 5
     with pytest.raises(ConfigError, match="Set it to 24"):
         count_steps(100, 20, 4, 3, epochs=1)
+
+
+def test_a_hub_model_is_pinned_where_it_is_named(
+    tiny_chat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha, cached = "0123456789abcdef0123456789abcdef01234567", tmp_path / "cache/models--org--chat"
+    shutil.copytree(tiny_chat, cached / "snapshots" / sha)
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text(sha, encoding="utf-8")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    given = recipe(tiny_chat, tmp_path, model={"model": "org/chat", "revision": "main"})
+    record = trained(given)
+    assert record["model"] == {"name": "org/chat", "revision": sha, "digest": None}
+    assert record["recipe"]["model"]["revision"] == sha
+    adapter_config = json.loads((tmp_path / "out/adapter_config.json").read_text(encoding="utf-8"))
+    assert (adapter_config["base_model_name_or_path"], adapter_config["revision"]) == ("org/chat", sha)
+    card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    assert "base_model: org/chat\nbase_model_relation: adapter" in card
+    assert f'revision="{sha}"' in card
+    # The branch moves on, the run does not.
+    (cached / "refs/main").write_text(sha[::-1], encoding="utf-8")
+    assert trained(given)["model"]["revision"] == sha
+    assert all(passed(given).values())
+
+
+def test_bfloat16_is_near_float32(tiny_chat: Path, tmp_path: Path) -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        record = trained(recipe(tiny_chat, tmp_path, precision=precision, output=str(tmp_path / precision)))
+        assert record["precision"] == precision
+        losses[precision] = record["loss"]["last"]
+    # Eight bits of mantissa.
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=2**-7)
+    assert losses["bfloat16"] != losses["float32"]
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tiny_chat: Path, tmp_path: Path) -> None:
+    optimiser = {
+        "batch_rows": 4,
+        "device_rows": 4,
+        "learning_rate": 1e30,
+        "warmup": 0,
+        "schedule": "constant",
+        "clip": 0,
+    }
+    with pytest.raises(ModelError, match="a finite"):
+        trained(recipe(tiny_chat, tmp_path, optimiser=optimiser))
+    assert json.loads((tmp_path / "out/run.json").read_text(encoding="utf-8"))["status"] == "started"
