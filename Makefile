@@ -19,8 +19,8 @@ demo-train: demo  ## train a tiny model on the demo rows, with weights and witho
 	$(BIN)/sot-filter train pipelines/train_demo.yaml --set rows.weight=null --set output=out/demo-train-unweighted
 	$(BIN)/python pipelines/demo_train/compare.py out/demo-train-curves/curves out/demo-train out/demo-train-unweighted
 
-test: $(INSTALLED)  ## run all tests that need no cluster, GPU or network
-	$(BIN)/python -m pytest
+test: $(INSTALLED)  ## run all tests that need no cluster, GPU or network, on all cores
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slurm: $(INSTALLED)  ## run the tests on a real Slurm, which is installed (as root, with apt-get) and started here
 	@if tests/slurm/install.sh; then $(BIN)/python -m pytest -m slurm tests/slurm; else echo "test-slurm: skipped"; fi

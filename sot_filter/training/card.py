@@ -29,7 +29,7 @@ def card(record: dict[str, Any]) -> str:
     parts = [
         f"# {record['name']}",
         f"{'LoRA adapter of' if adapter else 'Fine-tuned from'} {_at(record['model'])}, trained with "
-        f"[sot-filter](https://pypi.org/project/sot-filter) {record['versions']['sot_filter']}.",
+        f"sot-filter {record['versions']['sot_filter']}.",
         "## Data and weights",
         _data(data, recipe),
         "## Method",

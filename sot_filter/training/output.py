@@ -5,6 +5,7 @@ recipe as given and as resolved, so that the same command continues and another 
 once ``whole.json`` in it lists its files with their sizes; what a kill left half-written is removed.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -14,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+
+from safetensors import SafetensorError
 
 from sot_filter.errors import ArtifactError
 
@@ -27,6 +30,7 @@ STARTED: Final = "started"
 FINISHED: Final = "finished"
 _WHOLE: Final = "whole.json"
 _LOCK: Final = ".lock"
+_UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
 
 @contextmanager
@@ -45,6 +49,21 @@ def held(folder: Path) -> Iterator[None]:
                 f"{folder} to itself", "another training into it", "Wait for that one, or give another `output`."
             ) from None
         yield
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Say what a full disk means, or a folder that cannot be written, to those who train into it: `ArtifactError`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.errno not in _UNWRITABLE:
+            raise
+        raise ArtifactError(
+            f"room and leave to write in {folder}",
+            " ".join(str(error).split())[:160],
+            "Free some space and run the same command again; whole checkpoints are kept.",
+        ) from None
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:

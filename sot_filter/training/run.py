@@ -76,7 +76,7 @@ def run(recipe: Recipe, say: Say, told: Told) -> dict[str, Any]:
     state, folder = join(), Path(folder_of(recipe))
     if not state.is_main_process:
         return _run(recipe, folder, state, say, told)
-    with output.held(folder):
+    with output.held(folder), output.writing(folder):
         return _run(recipe, folder, state, say, told)
 
 

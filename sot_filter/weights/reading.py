@@ -24,7 +24,7 @@ _BATCH_ROWS: Final = 10_000
 _SPELLED: Final = {"True": True, "False": False, "true": True, "false": False}
 
 
-def read_weights(url: str, prefix: str) -> pa.Table:
+def read_weights(url: str, prefix: str) -> pa.Table | None:
     """The weight columns of a file, called as in `COLUMNS`, and their digest where there is one.
 
     Args:
@@ -32,7 +32,7 @@ def read_weights(url: str, prefix: str) -> pa.Table:
         prefix: how the columns' names begin there.
 
     Returns:
-        Rows in the file's order; no column has a null.
+        Rows in the file's order; no column has a null. None of a text file without rows: it tells no columns.
 
     Raises:
         SourceError: a file of another kind, columns missing or of another prefix, or values that are not of them.
@@ -44,6 +44,8 @@ def read_weights(url: str, prefix: str) -> pa.Table:
         return [named(column, prefix) for column in TYPES if named(column, prefix) in names]
 
     table = _parquet(url, wanted) if storage_of(url) == ".parquet" else _from_text(url, wanted, prefix)
+    if table is None:
+        return None
     ours = {named(column, prefix): column for column in TYPES}
     table = table.rename_columns([ours[name] for name in table.column_names])
     for name in table.column_names:
@@ -71,7 +73,10 @@ def read_rows(url: str, wanted: Callable[[Sequence[str]], list[str]]) -> Iterato
                     yield from python_rows(batch)
             return
         storage = STORAGES[_kind(url)]
-        first = next(iter(storage.read(fs, path, 0, 1, None)), {})
+        first = next(iter(storage.read(fs, path, 0, 1, None)), None)
+        if first is None:
+            # A file without rows says nothing of columns.
+            return
         columns = wanted(list(first) if isinstance(first, dict) else [])
         for row in storage.read(fs, path, 0, sys.maxsize, columns):
             yield row if isinstance(row, Unreadable) else {name: row.get(name) for name in columns}
@@ -85,7 +90,7 @@ def _parquet(url: str, wanted: Callable[[Sequence[str]], list[str]]) -> pa.Table
         return file.read(columns=wanted(file.schema_arrow.names))
 
 
-def _from_text(url: str, wanted: Callable[[Sequence[str]], list[str]], prefix: str) -> pa.Table:
+def _from_text(url: str, wanted: Callable[[Sequence[str]], list[str]], prefix: str) -> pa.Table | None:
     columns: list[str] = []
 
     def noted(names: Sequence[str]) -> list[str]:
@@ -100,9 +105,7 @@ def _from_text(url: str, wanted: Callable[[Sequence[str]], list[str]], prefix: s
             raise _wrong(url, "the weight columns", "a row that cannot be read")
         arrays = [pa.array([_typed(row[name], kinds[name]) for row in whole], kinds[name]) for name in columns]
         tables.append(pa.table(arrays, columns))
-    if not tables:
-        raise _without(url, [named(column, prefix) for column in _NEEDED], [])
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables) if tables else None
 
 
 def _typed(value: Any, kind: pa.DataType) -> Any:
@@ -122,6 +125,11 @@ def _kind(url: str) -> str:
     if kind is None:
         raise SourceError(f"a file ending in {', '.join(STORAGES)}", url, "Give the output of a run.")
     return kind
+
+
+def without_rows(url: str, prefix: str) -> SourceError:
+    """The error that there are no rows, and so no columns, in a file and all that belong with it."""
+    return _without(url, [named(column, prefix) for column in _NEEDED], [])
 
 
 def _without(url: str, missing: Sequence[str], names: Sequence[str]) -> SourceError:

@@ -19,7 +19,7 @@ from sot_filter.errors import SourceError
 from sot_filter.rows import COLUMNS, DIGEST, PREFIX, named
 from sot_filter.sources.hub_errors import hub_errors
 from sot_filter.weights.places import Place, find_place
-from sot_filter.weights.reading import TYPES, read_weights
+from sot_filter.weights.reading import TYPES, read_weights, without_rows
 from sot_filter.weights.texts import Reading, read_digests
 
 #: Key of a Parquet file's metadata under which `Weights.to_parquet` says where the weights come from.
@@ -177,7 +177,9 @@ def _loaded(place: Place, prefix: str) -> Weights:
     known = _known_origin(place.files[0]) if not place.config else None
     if known is not None:
         prefix = known.prefix
-    tables = [read_weights(url, prefix) for url in place.files]
+    tables = [table for url in place.files if (table := read_weights(url, prefix)) is not None]
+    if not tables:
+        raise without_rows(place.files[0], prefix)
     if len(kinds := {tuple(table.column_names) for table in tables}) > 1:
         differing = set.union(*map(set, kinds)) - set.intersection(*map(set, kinds))
         raise SourceError(

@@ -331,7 +331,8 @@ def test_a_stage_asks_for_what_it_names_and_else_for_what_all_do() -> None:
 @pytest.mark.parametrize("mode", ["coupled", "centroid", "exact", "paper"])
 def test_the_steps_of_every_stage_are_read_back(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for stage in build_stages(Toy.make(tmp_path).plan(f"solve.mode={mode}", "solve.rho_safe=inf")):
+    settings = (f"solve.mode={mode}", "solve.rho_safe=inf", "output.hub={repo: org/out}")
+    for stage in build_stages(Toy.make(tmp_path).plan(*settings)):
         write_steps("logs", stage.steps, stage.tasks)
         steps, tasks = read_steps("logs")
         assert tasks == stage.tasks

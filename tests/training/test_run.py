@@ -1,5 +1,6 @@
 """From a recipe to an adapter: what is written, what is refused before a step is spent, and what a kill leaves."""
 
+import errno
 import json
 import os
 import shutil
@@ -370,3 +371,21 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny_chat: Path, tmp_path: Path)
     with pytest.raises(ModelError, match="a finite"):
         trained(recipe(tiny_chat, tmp_path, optimiser=optimiser))
     assert json.loads((tmp_path / "out/run.json").read_text(encoding="utf-8"))["status"] == "started"
+
+
+def test_a_full_disk_is_said_and_whole_checkpoints_stay(
+    tiny_chat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = recipe(tiny_chat, tmp_path)
+    written = output.mark_whole
+
+    def full(checkpoint: Path) -> None:
+        if checkpoint.name == "checkpoint-8":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written(checkpoint)
+
+    monkeypatch.setattr("sot_filter.training.callbacks.mark_whole", full)
+    with pytest.raises(ArtifactError, match="Free some space"):
+        trained(given)
+    monkeypatch.undo()
+    assert trained(given)["resumed"] == [4]

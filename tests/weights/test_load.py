@@ -31,6 +31,15 @@ def test_columns_come_back_to_the_bit_from_any_storage(tmp_path: Path, ending: s
     ]
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "json", "parquet"])
+@pytest.mark.parametrize("places", [("none", "some"), ("some", "zero")])
+def test_a_file_without_rows_among_others_says_nothing(tmp_path: Path, ending: str, places: tuple[str, str]) -> None:
+    folder = publish(tmp_path / "out", {f"{place}.{ending}": pairs(3 if place == "some" else 0) for place in places})
+    loaded = load_weights(str(folder))
+    assert loaded.table.equals(columns_of(pairs(3), f"some.{ending}"))
+    assert loaded.with_digests().table[DIGEST].to_pylist() == [digest_of(row) for row in pairs(3)]
+
+
 @pytest.mark.parametrize("config", ["default", "bread"])
 def test_a_sidecar_is_found_by_the_configuration_of_its_rows(tmp_path: Path, config: str) -> None:
     folder = publish(tmp_path / "out", {"in/a.jsonl": pairs(11)}, "sidecar", config=config)
