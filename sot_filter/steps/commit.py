@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 from datatrove.data import DocumentsPipeline
@@ -116,12 +117,16 @@ def for_others(value: Any, key: str = "") -> Any:
         return {
             name: for_others(item, name)
             for name, item in value.items()
-            if name != "seconds" and not (name == "uri" and str(item).startswith(("file://", "/")))
+            if name != "seconds" and not (name == "uri" and not str(item).startswith("hf://"))
         }
     if isinstance(value, list):
         return [for_others(item, key) for item in value]
     if isinstance(value, str) and value.startswith(("/", "file:///")) and (key in _PLACES or " " not in value):
         return value.rstrip("/").rpartition("/")[2]
+    if isinstance(value, str) and key in _PLACES and "://" in value:
+        # Who may read it, by name or by a signature, is not for others either.
+        parts = urlsplit(value)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     return value
 
 

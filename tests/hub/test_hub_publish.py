@@ -340,3 +340,9 @@ def test_settings_and_facts_for_others_have_no_folder_and_no_time_of_ours() -> N
     mine = {"files": ["/home/ann lee/My Data/a b.jsonl"], "model": "file:///srv/my models/e5", "seconds": 3.2, "n": 1}
     said = for_others({"a": mine, "description": "/ or - at will", "uri": "/home/x"})
     assert said == {"a": {"files": ["a b.jsonl"], "model": "e5", "n": 1}, "description": "/ or - at will"}
+
+
+def test_what_opens_a_source_is_not_published() -> None:
+    signed = "https://ann:secret@store.org/rows.jsonl?signature=abc#x"
+    said = for_others({"input": {"files": [signed], "homepage": "https://a.org/?q=1"}, "uri": signed})
+    assert said == {"input": {"files": ["https://store.org/rows.jsonl"], "homepage": "https://a.org/?q=1"}}
