@@ -1,8 +1,8 @@
 """A Parquet file's footer, and one that has the columns of another file behind its own.
 
 Columns can be appended without touching those that are there: only a column chunk has to lie in one piece, the chunks
-of a row group may lie anywhere (https://parquet.apache.org/docs/concepts/). So the old file is kept to the byte up to its
-footer, the new columns' chunks follow, and a footer that names both.
+of a row group may lie anywhere (https://parquet.apache.org/docs/concepts/). So the old file is kept to the byte up to
+its footer, the new columns' chunks follow, and a footer that names both.
 """
 
 import base64
