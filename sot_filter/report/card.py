@@ -46,7 +46,7 @@ def card(summary: dict[str, Any], beside: str = "") -> str:
         **inherited,
         "size_categories": [size_category(summary["rows"]["total"])],
         "tags": list(dict.fromkeys([*(tags if isinstance(tags, list) else [tags] if tags else []), "sot-filter"])),
-        "configs": [one_config(name, split, files)],
+        "configs": [one_config(name, split, files, summary["contents"].get("digest", ""))],
         **_info(name, split, summary["contents"]),
     }
     part = f"{BEGIN}\n{_unmarked(body(summary, beside))}\n{END}\n"

@@ -18,6 +18,8 @@ _OUR_PART: Final = re.compile(f"{re.escape(BEGIN)}(?:(?!{re.escape(BEGIN)}).)*?{
 #: What lies beside the data after a push, of any run, and what it would be of one.
 _OUR_FILES: Final = re.compile(rf"{SIDECARS}[^/]+/(?:summary\.json|review\.jsonl|pipeline\.yaml|map\.png)")
 _BESIDE: Final = frozenset(f"{SIDECARS}run/{name}" for name in ("summary.json", "review.jsonl"))
+#: A description of ours of a configuration.
+_OURS: Final = re.compile(r"sot-filter [0-9a-f]*")
 #: Endings that say nothing of the kind of a file.
 _PACKED: Final = re.compile(r"\.(?:gz|bz2|xz|zst|lz4)$")
 
@@ -62,9 +64,15 @@ def outline(config: str, split: str, files: Sequence[str]) -> str:
     return f"---\n{dump_head({'configs': [one_config(config, split, files)]})}---\n"
 
 
-def one_config(config: str, split: str, files: Sequence[str]) -> dict[str, Any]:
-    """A configuration with one split, its files named so that no sign in them is a pattern."""
-    return {"config_name": config, "data_files": [{"split": split, "path": [glob.escape(file) for file in files]}]}
+def one_config(config: str, split: str, files: Sequence[str], digest: str = "") -> dict[str, Any]:
+    """A configuration with one split, its files named so that no sign in them is a pattern.
+
+    Of a folder, `datasets` keeps what it has read under the folder's name and this configuration, whatever became of the
+    files since. So the configuration has the digest of the files' content in its description: other rows are read anew.
+    """
+    described = {"description": f"sot-filter {digest[:16]}"} if digest else {}
+    paths = [glob.escape(file) for file in files]
+    return {"config_name": config, **described, "data_files": [{"split": split, "path": paths}]}
 
 
 def _with_part(card: Card, part: str) -> str:
@@ -116,6 +124,8 @@ def _configs(there: dict[str, Any], ours: list[dict[str, Any]], files_of: FilesO
             # Ours first: where no features are told, `datasets` goes by the first split, and it has all columns.
             splits = {**splits_of(config), **{k: v for k, v in splits_of(same).items() if k not in splits_of(config)}}
             same["data_files"] = [{"split": split, "path": paths} for split, paths in splits.items()]
+            if "description" in config and _OURS.fullmatch(str(same.get("description", "sot-filter "))):
+                same["description"] = config["description"]
     if alone is not None and len(merged) > 1 and "default" not in {str(config["config_name"]) for config in merged}:
         # The only configuration is loaded without its name; it shall be so still.
         alone["default"] = True

@@ -144,15 +144,19 @@ class WriteReport(PipelineStep):
         """What the card says of the output's files, and what it takes over from the card of the source."""
         card_text = read_card(source.dataset, str(source.revision)) if source.dataset else None
         taken = inherited(card_text, str(source.dataset))
-        sidecar, files = self.mode == "sidecar", []
+        sidecar, files, content = self.mode == "sidecar", [], hashlib.sha256()
         for file in source.files:
             facts = require_manifest(layout.published(file.name), self.keys["publish"]).facts
             fs, path = fsspec.url_to_fs(f"{self.folder}/{published_name(file.name, self.mode)}")
+            content.update(f"{file.name}\0{facts['digest']}\0".encode())
             files.append(Published(fs, path, ".parquet" if sidecar else file.storage, file.rows, facts["bytes"]))
         columns = COLUMNS | ({DIGEST: "string"} if sidecar else {})
         added = {named(name, self.about["output"]["prefix"]): kind for name, kind in columns.items()}
         stated = None if sidecar else taken.features.get(source.config)
-        return {"contents": describe(files, stated, added), "source_card": {"head": taken.head, "text": taken.text}}
+        return {
+            "contents": {**describe(files, stated, added), "digest": content.hexdigest()},
+            "source_card": {"head": taken.head, "text": taken.text},
+        }
 
     def _embedding(self, layout: Layout, source: Source) -> dict[str, Any]:
         about: dict[str, Any] = {}

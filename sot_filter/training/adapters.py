@@ -50,6 +50,8 @@ def check_targets(outline: nn.Module, targets: str | Sequence[str]) -> None:
     """
     if targets == ALL_LINEAR:
         return
+    if not targets:
+        raise ConfigError("names of modules in lora.targets", "none", "Name some, or leave it out for all-linear.")
     linear = [name for name, module in outline.named_modules() if isinstance(module, nn.Linear | Conv1D)]
     head = outline.get_output_embeddings()  # type: ignore[operator]
     heads = [name for name, module in outline.named_modules() if module is head]

@@ -24,6 +24,7 @@ class Checkpoint:
         folder: where it lies.
         files: for each weight, by name, the file that holds it.
         architecture: the model type its configuration names, or nothing.
+        layers: how many its configuration names, or None.
 
     Raises:
         ModelError: no safetensors, or an index or configuration that cannot be read.
@@ -41,7 +42,8 @@ class Checkpoint:
                 f"{_WHOLE} or {_INDEX} in {folder}", "neither", "Name the folder of a model saved as safetensors."
             )
         config = folder / "config.json"
-        self.architecture = str(_told(config).get("model_type", "")) if config.is_file() else ""
+        told = _told(config) if config.is_file() else {}
+        self.architecture, self.layers = str(told.get("model_type", "")), told.get("num_hidden_layers")
 
     def read(self, name: str) -> Tensor:
         """A weight as it is stored. Raises `ModelError` where its file is missing, cut short or another one."""

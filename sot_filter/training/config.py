@@ -8,12 +8,16 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+#: What NumPy takes, and with it the trainer.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Model(BaseModel):
     """Base of the models here: frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class Pretrained(Model):
@@ -163,7 +167,7 @@ class Recipe(Model):
     """Version of this file format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Name of the run: letters, digits, dots, dashes; names the default folder."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of everything that draws."""
     model: Pretrained
     """The aligned chat model to fine-tune."""

@@ -179,7 +179,8 @@ def _left_out(weights: Weights, made: datasets.Dataset, fates: NDArray[Any], ids
 
 
 def _column(rows: datasets.Dataset, name: str) -> NDArray[Any]:
-    return np.asarray(rows.select_columns([name]).with_format("numpy")[name][:])
+    # By Arrow: the library's own NumPy format would make single precision of the weights.
+    return np.asarray(rows.select_columns([name]).with_format("arrow")[:].column(name).to_numpy())
 
 
 def _digest(rows: datasets.Dataset) -> str:

@@ -116,12 +116,18 @@ def compare(aligned: Checkpoint, base: Checkpoint, modules: Collection[str]) -> 
     """Refuse models that are not of one kind, before any weight is read.
 
     Raises:
-        ModelError: another architecture, or modules that either model lacks, all of them named or counted.
+        ModelError: another architecture or depth, or modules that either model lacks, all of them named or counted.
     """
     ours, theirs = aligned.architecture, base.architecture
     if ours != theirs and ours and theirs:
         raise ModelError(
             f"a base model of the architecture {ours}", theirs, "Name the base model that this one was aligned from."
+        )
+    if aligned.layers != base.layers and aligned.layers and base.layers:
+        raise ModelError(
+            f"a base model of {aligned.layers} layers",
+            str(base.layers),
+            "Name the base model that this one was aligned from.",
         )
     for checkpoint in (aligned, base):
         if missing := {name for name in modules if f"{name}.weight" not in checkpoint.files}:

@@ -1,6 +1,7 @@
 """Where rows to train on lie: a dataset of the Hub, the output folder of a run, or files. Map-style, memory-mapped."""
 
 import glob
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,10 +79,10 @@ def open_rows(
     name = ", ".join(given)
     if len(given) == 1 and Path(given[0]).is_dir():
         with _told(name):
-            return Origin(_load(given[0], config, split), name, None, config, split)
+            return Origin(_load(given[0], config, split, _data_files(given[0])), name, None, config, split)
     paths = _expanded(given)
     with _told(name):
-        return Origin(_load(_loader(paths), None, split, data_files={split: paths}), name, None, None, split)
+        return Origin(_load(_loader(paths), None, split, paths, data_files={split: paths}), name, None, None, split)
 
 
 def resolve_dataset(dataset: str, revision: str | None = None) -> str:
@@ -106,8 +107,25 @@ def resolve_dataset(dataset: str, revision: str | None = None) -> str:
         return Path(folder).name
 
 
-def _load(path: str, config: str | None, split: str, **rest: Any) -> datasets.Dataset:
-    rows = datasets.load_dataset(path, config, split=split, **rest)
+def _data_files(folder: str) -> list[str]:
+    """All files of a folder that could be data."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return [str(path) for path in files if any(suffix.lower() in (*_LOADERS, ".arrow") for suffix in path.suffixes)]
+
+
+def _content(files: Sequence[str]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files:
+        with open(file, "rb") as handle:
+            digest.update(hashlib.file_digest(handle, hashlib.blake2b).digest())
+    return digest.hexdigest()
+
+
+def _load(path: str, config: str | None, split: str, local: Sequence[str] = (), **rest: Any) -> datasets.Dataset:
+    # What `datasets` has read of a folder it finds again under the folder's last name, whatever has become of the files
+    # since. A description, which nothing reads, is part of what it goes by.
+    told = {"description": _content(local)} if local else {}
+    rows = datasets.load_dataset(path, config, split=split, **told, **rest)
     if not isinstance(rows, datasets.Dataset):
         raise SourceError("one split of rows", type(rows).__name__, "Name one split, as `train`.")
     return rows

@@ -35,8 +35,9 @@ _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, err
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """The folder, for this process alone. Raises `ArtifactError` where another one trains into it."""
+    """The folder, for this process alone. Raises `ArtifactError` where it is another's, or one trains into it."""
     try:
+        refuse_foreign(folder)
         folder.mkdir(parents=True, exist_ok=True)
         handle = (folder / _LOCK).open("w")
     except OSError as error:
@@ -80,6 +81,15 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     raise ArtifactError(f"a run.json of `sot-filter train` in {folder}", "another file", "Give another `output`.")
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Raise `ArtifactError` where there are files, but no run; nothing is written."""
+    foreign = sorted(path.name for path in folder.iterdir() if path.name != _LOCK) if folder.is_dir() else []
+    if foreign and read_run(folder) is None:
+        raise ArtifactError(
+            f"an empty or new output folder, not {folder}", ", ".join(foreign[:3]), "Give another `output`."
+        )
+
+
 def check_folder(folder: Path, given: Mapping[str, Any]) -> dict[str, Any] | None:
     """Whether a run may write here: the folder is new or empty, or holds a run of this recipe.
 
@@ -95,11 +105,7 @@ def check_folder(folder: Path, given: Mapping[str, Any]) -> dict[str, Any] | Non
     """
     run = read_run(folder)
     if run is None:
-        foreign = sorted(path.name for path in folder.iterdir() if path.name != _LOCK) if folder.is_dir() else []
-        if foreign:
-            raise ArtifactError(
-                f"an empty or new output folder, not {folder}", ", ".join(foreign[:3]), "Give another `output`."
-            )
+        refuse_foreign(folder)
         return None
     if given in (run["given"], run["recipe"]):
         return run

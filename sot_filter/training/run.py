@@ -44,9 +44,13 @@ _SCHEDULES: Final = {True: "constant_with_warmup", False: "constant"}
 
 
 def plan(recipe: Recipe, say: Say) -> dict[str, Any]:
-    """What a run would do and take, without the model's weights and without a step. Raises as `prepare` does."""
+    """What a run would do and take, without the model's weights and without a step.
+
+    Raises `ArtifactError` where the folder is another's, and as `prepare` does.
+    """
     check_settings(recipe)
     state = join()
+    output.refuse_foreign(Path(folder_of(recipe)))
     ready = prepare(resolve(recipe), state, say, weights=False)
     return {
         "name": recipe.name,
@@ -162,6 +166,8 @@ def _trainer(
 def _arguments(ready: Ready, checkpoints: Path, continues: bool) -> SFTConfig:
     recipe, optimiser = ready.recipe, ready.recipe.optimiser
     warmup = -(-ready.steps.total * optimiser.warmup // 1)
+    # The rate begins at 0: a warm-up of one step would be nothing but a step in which its rows teach nothing.
+    warmup = warmup if warmup > 1 else 0
     schedule = _SCHEDULES[warmup > 0] if optimiser.schedule == "constant" else optimiser.schedule
     looks = recipe.evaluation
     return SFTConfig(

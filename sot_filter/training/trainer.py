@@ -251,6 +251,9 @@ class WeightedTrainer(SFTTrainer):
             self._total_train_tokens += int(gather(inputs["attention_mask"].sum()).sum())
         metrics["num_tokens"] = [self._total_train_tokens]
 
+    def create_model_card(self, *given: Any, **named: Any) -> None:
+        """None beside the checkpoints: TRL's would know neither the data nor the weights."""
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         if self.args.should_save:

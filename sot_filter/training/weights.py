@@ -58,6 +58,7 @@ def read_weights(rows: datasets.Dataset, weight: str | None, keep: str | None, i
             ("NaN", np.isnan(weights)),
             ("an infinite weight", np.isinf(single)),
             ("a negative weight", weights < 0),
+            ("a weight too small for single precision", (weights > 0) & (single < np.finfo(np.float32).tiny)),
         ):
             _refuse(wrong, what, expected, ids)
     if keep is not None:

@@ -190,3 +190,15 @@ def test_it_says_what_is_lost_without_weights(weights: tuple[float, float], said
     found = summary(["a.jsonl"])
     found["kept"] |= dict(zip(("smallest_weight", "largest_weight"), weights, strict=True))
     assert said in card(found)
+
+
+def test_a_new_cut_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+    for place, weight in (("a", 1.0), ("a", 0.5), ("b", 0.25)):
+        folder = tmp_path / place / "demo"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "a.jsonl").write_text(json.dumps({"sot_weight": weight}) + "\n")
+        found = summary(["a.jsonl"])
+        found["contents"]["digest"] = f"{int(weight * 4):064x}"[::-1]
+        (folder / "README.md").write_text(card(found), encoding="utf-8")
+        rows = load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+        assert rows["sot_weight"][:] == [weight]

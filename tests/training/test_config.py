@@ -60,6 +60,9 @@ def test_an_override_reaches_a_method_and_a_wrong_key_is_named(tmp_path: Path) -
     assert load_settings(Recipe, path, "a training file", ["method.rank=2"]).options["rank"] == 2
     with pytest.raises(ConfigError, match=r"unknown key method\.rnak.*Did you mean rank"):
         load_settings(Recipe, path, "a training file", ["method.rnak=2"])
+    for setting in ("optimiser.epochs=.inf", "optimiser.learning_rate=.inf", "seed=-1", "seed=4294967296"):
+        with pytest.raises(ConfigError, match=setting.partition("=")[0].replace(".", r"\.")):
+            load_settings(Recipe, path, "a training file", [setting])
     with pytest.raises(ConfigError, match="a training file at none"):
         load_settings(Recipe, "none.yaml", "a training file")
     with pytest.raises(ConfigError, match=r"a multiple of optimiser\.device_rows; got 10 and 4"):

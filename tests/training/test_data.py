@@ -243,6 +243,7 @@ def test_a_weight_column_that_is_not_there(tiny_chat: Path) -> None:
         ([None, None, None], "null in 3 of 3 rows"),
         ([1.0, float("nan"), 2.0], "NaN in 1 of 3 rows: default/train/rows.jsonl#1"),
         ([1.0, 2.0, float("inf")], "an infinite weight in 1 of 3 rows: default/train/rows.jsonl#2"),
+        ([1.0, 1e-44, 2.0], "too small for single precision in 1 of 3 rows: default/train/rows.jsonl#1"),
         ([1.0, 1e39, 2.0], "an infinite weight in 1 of 3 rows: default/train/rows.jsonl#1"),
         ([-1.0, 2.0, -0.5], "a negative weight in 2 of 3 rows: default/train/rows.jsonl#0, default"),
         ([0.0, 0.0, 0.0], "none of 3 has one"),

@@ -138,3 +138,13 @@ def test_one_place_is_named() -> None:
     for settings in ({}, {"dataset": "org/x", "files": "y"}):
         with pytest.raises(SourceError, match="either a Hub dataset or files"):
             open_rows(**settings)  # type: ignore[arg-type]
+
+
+def test_rows_that_have_changed_are_read_anew(tmp_path: Path) -> None:
+    for place, weights in (("a", 1.0), ("a", 2.0), ("b", 3.0)):
+        folder = tmp_path / place / "out"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "README.md").write_text(CARD)
+        write_lines(folder / "rows.jsonl", [{**row, "sot_weight": weights} for row in rows("x", "y")])
+        for files in (str(folder), str(folder / "rows.jsonl")):
+            assert open_rows(files=files).rows["sot_weight"][:] == [weights] * 2

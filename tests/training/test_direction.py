@@ -178,6 +178,12 @@ def test_another_architecture_is_refused(aligned: Path, tmp_path: Path) -> None:
         find_projectors(aligned, other, SHAPES)
 
 
+def test_a_base_of_another_depth_is_refused(tmp_path: Path) -> None:
+    models = [a_model(tmp_path / str(layers), layers, num_hidden_layers=layers) for layers in (2, 3)]
+    with pytest.raises(ModelError, match="a base model of 2 layers; got 3"):
+        find_projectors(*models, SHAPES)
+
+
 def test_a_model_is_not_its_own_base(aligned: Path) -> None:
     with pytest.raises(ModelError, match="twice the same weights"):
         find_projectors(aligned, aligned, SHAPES)

@@ -61,13 +61,14 @@ def test_the_folder_holds_adapter_card_curves_and_a_record(done: tuple[Recipe, d
     assert record == json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert record["status"] == "finished"
     assert record["steps_done"] == 8
-    assert record["data"]["weight"] == pytest.approx(sum(MIXED) * 4)
+    assert record["data"]["weight"] == pytest.approx(sum(MIXED) * 4, rel=1e-15)
     assert record["weight_felt"] == pytest.approx(2 * sum(MIXED) * 4)
     assert record["safety_seen"]["first"]["triples"] == 2
     assert record["evaluation_loss"]["first"] != record["evaluation_loss"]["last"]
     assert set(record["files"]) >= {"adapter_model.safetensors", "log.jsonl", "history.jsonl", "curves.png"}
     assert {path.name for path in folder.iterdir()} == {*record["files"], "run.json", "checkpoints", ".lock"}
     assert not [path for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth")]
+    assert not (folder / "checkpoints/README.md").exists()
     again = Recipe.model_validate(yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8")))
     assert again == given
     card = (folder / "README.md").read_text(encoding="utf-8")
@@ -271,6 +272,7 @@ def test_a_plan_needs_no_weights_and_counts_steps(tiny_chat: Path, tmp_path: Pat
     [
         ({"lora": {"targets": ["q_proj", "nope"]}}, ConfigError, "nope, which match none. Choose among q_proj"),
         ({"lora": {"targets": ["lm_head"]}}, ConfigError, "without the head"),
+        ({"lora": {"targets": []}}, ConfigError, r"names of modules in lora\.targets; got none"),
         ({"model": {"model": "no/where/here"}}, ModelError, "a folder or a Hub id"),
         ({"rows": {"files": "{rows}", "weight": "mine"}}, SourceError, "a column 'mine'"),
         ({"max_length": 1}, SourceError, "something to learn"),
@@ -307,6 +309,15 @@ def test_a_folder_of_something_else_is_left_alone(tiny_chat: Path, tmp_path: Pat
     (tmp_path / "out/thesis.tex").write_text("mine", encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"thesis\.tex"):
         trained(recipe(tiny_chat, tmp_path))
+    with pytest.raises(ArtifactError, match=r"thesis\.tex"):
+        plan(recipe(tiny_chat, tmp_path), lambda what: None)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_a_run_of_one_step_learns_something(tiny_chat: Path, tmp_path: Path) -> None:
+    optimiser = {"batch_rows": 4, "device_rows": 2, "max_steps": 1, "learning_rate": 1e-2}
+    trained(recipe(tiny_chat, tmp_path, optimiser=optimiser))
+    assert all(factor.any() for name, factor in adapter(tmp_path / "out").items() if "lora_B" in name)
 
 
 def test_two_trainings_do_not_share_a_folder(tiny_chat: Path, tmp_path: Path) -> None:
