@@ -67,8 +67,8 @@ def outline(config: str, split: str, files: Sequence[str]) -> str:
 def one_config(config: str, split: str, files: Sequence[str], digest: str = "") -> dict[str, Any]:
     """A configuration with one split, its files named so that no sign in them is a pattern.
 
-    Of a folder, `datasets` keeps what it has read under the folder's name and this configuration, whatever became of the
-    files since. So the configuration has the digest of the files' content in its description: other rows are read anew.
+    Of a folder, `datasets` keeps what it has read under the folder's name and this configuration, whatever became of
+    the files since. So the configuration's description has a digest of their content: other rows are read anew.
     """
     described = {"description": f"sot-filter {digest[:16]}"} if digest else {}
     paths = [glob.escape(file) for file in files]

@@ -122,8 +122,8 @@ def _content(files: Sequence[str]) -> str:
 
 
 def _load(path: str, config: str | None, split: str, local: Sequence[str] = (), **rest: Any) -> datasets.Dataset:
-    # What `datasets` has read of a folder it finds again under the folder's last name, whatever has become of the files
-    # since. A description, which nothing reads, is part of what it goes by.
+    # What `datasets` has read of a folder it finds again under the folder's last name, whatever has become of the
+    # files since. A description, which nothing reads, is part of what it goes by.
     told = {"description": _content(local)} if local else {}
     rows = datasets.load_dataset(path, config, split=split, **told, **rest)
     if not isinstance(rows, datasets.Dataset):
