@@ -31,6 +31,7 @@ FLOORS: Final = (
         "verification",
         "comparison",
         "updating",
+        "reviewing",
     ),
     ("cli", "__main__"),
 )

@@ -13,6 +13,7 @@ from sot_filter.cli.export import export
 from sot_filter.cli.jobs import cancel, leave, status
 from sot_filter.cli.pull import pull_weights
 from sot_filter.cli.refs import refs
+from sot_filter.cli.review import review
 from sot_filter.cli.train import train
 
 _redo = click.option("--redo", is_flag=True, help="Settings have changed: do again the stages the change touches.")
@@ -204,6 +205,7 @@ cli.add_command(cancel)
 cli.add_command(refs)
 cli.add_command(pull_weights)
 cli.add_command(export)
+cli.add_command(review)
 cli.add_command(train)
 
 
