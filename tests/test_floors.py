@@ -28,6 +28,7 @@ FLOORS: Final = (
         "estimate",
         "inspection",
         "explanation",
+        "picturing",
         "verification",
         "comparison",
         "updating",

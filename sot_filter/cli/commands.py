@@ -200,6 +200,22 @@ def compare(pipeline: str, settings: tuple[str, ...], scores: str | None, as_jso
     _show(compare_run(make_plan(load_pipeline(pipeline, settings)), names), as_json, comparison)
 
 
+@cli.command()
+@options.pipeline
+@click.option("--out", "folder", type=click.Path(), help="Folder for them; by default pictures in the run's work_dir.")
+@options.settings
+@options.as_json
+def pictures(pipeline: str, folder: str | None, settings: tuple[str, ...], as_json: bool) -> None:
+    """Draw a finished run for cards and papers: map, histogram, retention curve, as PNG, SVG and CSV."""
+    from sot_filter.config import load_pipeline
+    from sot_filter.picturing import draw_run
+    from sot_filter.planning import make_plan
+
+    plan = make_plan(load_pipeline(pipeline, settings))
+    files = draw_run(plan, folder if folder is not None else f"{plan.layout.root}/pictures")
+    click.echo(json.dumps({"files": files}, indent=1, ensure_ascii=False) if as_json else "\n".join(files))
+
+
 cli.add_command(status)
 cli.add_command(cancel)
 cli.add_command(refs)

@@ -217,7 +217,8 @@ def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float
 
 def _text(name: str) -> str:
     """A name that no spreadsheet takes for a formula."""
-    return f"'{name}" if name.lstrip()[:1] in ("=", "+", "-", "@", "|", "%") or name[:1] in "\t\r\n" else name
+    name = name.replace("\r", " ")
+    return f"'{name}" if name.lstrip()[:1] in ("=", "+", "-", "@", "|", "%") or name[:1] in "\t\n" else name
 
 
 def _fitted(text: str, longest: int) -> str:
