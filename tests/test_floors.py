@@ -11,7 +11,7 @@ PACKAGE: Final = Path(__file__).resolve().parent.parent / "sot_filter"
 
 #: What stands on which floor. A new module or subpackage is added here first.
 FLOORS: Final = (
-    ("rows", "errors", "conversation"),
+    ("rows", "errors", "conversation", "hub_models"),
     ("facets", "embedding", "clustering", "transport", "weighting", "baselines", "audit"),
     ("sources", "references", "artifacts", "report", "hub", "weights", "exporting"),
     ("steps",),

@@ -6,13 +6,12 @@ Weights come from safetensors only, never from pickles, and no code that a model
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from sot_filter.errors import HubError, ModelError
+from sot_filter.errors import ModelError
+from sot_filter.hub_models import model_errors
 
 #: The model that the extra `offline` packages, and the SHA-256 of each of its files that determine the vectors.
 PACKAGED: Final = "all-MiniLM-L6-v2"
@@ -95,7 +94,7 @@ def fetch(model: ResolvedModel) -> ResolvedModel:
         return model
     from huggingface_hub import snapshot_download
 
-    with _hub_errors(model.name):
+    with model_errors(model.name):
         folder = Path(
             snapshot_download(model.name, revision=model.revision, allow_patterns=_WANTED, ignore_patterns=_UNWANTED)
         )
@@ -175,7 +174,7 @@ def _hub_commit(name: str, revision: str | None) -> str:
         return revision  # no call: a thousand tasks with a pinned model must not each ask the Hub
     from huggingface_hub import constants, model_info, resolve_revision, snapshot_download
 
-    with _hub_errors(name):
+    with model_errors(name):
         if constants.is_offline_mode():
             cached = snapshot_download(
                 name, revision=revision, local_files_only=True, allow_patterns=_WANTED, ignore_patterns=_UNWANTED
@@ -192,35 +191,3 @@ def _hub_commit(name: str, revision: str | None) -> str:
             "Choose a revision that has them (see the model's pull requests), or another model.",
         )
     return sha
-
-
-@contextmanager
-def _hub_errors(name: str) -> Iterator[None]:
-    """Say in this package's words what the Hub client raises."""
-    from huggingface_hub import errors
-    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported, but not to type checkers
-
-    try:
-        yield
-    except errors.GatedRepoError:
-        raise ModelError(
-            f"access to {name}", "a gated model", "Accept its terms on its Hub page, then log in or set HF_TOKEN."
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise ModelError(f"a revision of {name}", "none of this name", "Correct `revision`.") from None
-    except errors.RepositoryNotFoundError:
-        raise ModelError(
-            f"a folder or a Hub model named {name}",
-            "neither, or a private model",
-            "Correct the name; for a private model log in or set HF_TOKEN.",
-        ) from None
-    except errors.HFValidationError as error:
-        raise ModelError("a Hub id as org/model", str(error), "Correct the model's name.") from None
-    except (errors.LocalEntryNotFoundError, errors.RevisionResolutionError, errors.OfflineModeIsEnabled):
-        raise HubError(
-            f"{name} in the local cache, or the Hub",
-            "neither: the Hub is out of reach or switched off",
-            "Go online (unset HF_HUB_OFFLINE), or name a local folder.",
-        ) from None
-    except (httpx.HTTPError, OSError) as error:
-        raise HubError(f"an answer about {name}", " ".join(str(error).split())[:200], "Try again later.") from error

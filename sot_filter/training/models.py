@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import torch
 import transformers
-from huggingface_hub import HfApi, errors, is_offline_mode, snapshot_download
-from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported, but not to type checkers
+from huggingface_hub import HfApi, is_offline_mode, snapshot_download
 
-from sot_filter.errors import HubError, ModelError
+from sot_filter.errors import ModelError
+from sot_filter.hub_models import model_errors
 
 _WEIGHTS: Final = "*.safetensors"
 _WANTED: Final = ["*.json", "*.model", "*.txt", "*.jinja"]
@@ -54,7 +54,7 @@ def resolve_model(name: str, revision: str | None = None) -> str | None:
         raise ModelError("a folder or a Hub id as org/model", repr(name), "Correct the model's name.")
     if revision is not None and _SHA.fullmatch(revision):
         return revision
-    with _told(name):
+    with model_errors(name):
         if is_offline_mode():
             return Path(snapshot_download(name, revision=revision, local_files_only=True)).name
         return str(HfApi().model_info(name, revision=revision).sha)
@@ -75,7 +75,7 @@ def fetch_model(name: str, revision: str | None = None, weights: bool = True) ->
     folder, local = Path(name).expanduser(), True
     if not folder.is_dir():
         local, wanted = False, [*_WANTED, _WEIGHTS] if weights else _WANTED
-        with _told(name):
+        with model_errors(name):
             folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=_UNWANTED))
     if not (folder / "config.json").is_file():
         raise ModelError("a model with config.json", f"none in {folder}", "Name a model that save_pretrained wrote.")
@@ -136,30 +136,3 @@ def _loading(folder: Path) -> Iterator[None]:
             f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
             "Repair the model's files, update transformers, or choose another model.",
         ) from error
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """The Hub client's errors in this package's words."""
-    try:
-        yield
-    except errors.GatedRepoError:
-        raise ModelError(
-            f"access to {name}", "a gated model", "Accept its terms on its Hub page, then log in or set HF_TOKEN."
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise ModelError(f"a revision of {name}", "none of this name", "Correct `revision`.") from None
-    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        raise ModelError(
-            f"a folder or a Hub model named {name}",
-            type(error).__name__,
-            "Correct the name; for a private model log in or set HF_TOKEN.",
-        ) from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
-        raise HubError(
-            f"{name} in the local cache, or the Hub",
-            "neither: the Hub is out of reach or switched off",
-            "Go online (unset HF_HUB_OFFLINE), or name a local folder.",
-        ) from None
-    except (httpx.HTTPError, OSError) as error:
-        raise HubError(f"an answer about {name}", " ".join(str(error).split())[:200], "Try again later.") from None

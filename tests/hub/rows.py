@@ -7,6 +7,19 @@ import pyarrow.parquet as pq
 
 Rows = list[dict[str, object]]
 
+#: A card of two configurations, one of them of two splits and the default.
+CARD = b"""---
+configs:
+- config_name: bread
+  default: true
+  data_files:
+  - {split: train, path: bread/train-*.parquet}
+  - {split: test, path: bread/test.parquet}
+- config_name: salt
+  data_files: salt/*.parquet
+---
+"""
+
 
 def pairs(count: int, topic: str = "bread", first: int = 0) -> Rows:
     """Rows of prompt and completion, all different."""

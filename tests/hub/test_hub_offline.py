@@ -13,21 +13,9 @@ from sot_filter.errors import HubError, SourceError
 from sot_filter.sources import Source, hub_source, read_card
 from tests.hub.client import MEMBER, NOWHERE, Client, Connect, hub_environment
 from tests.hub.repository import Repository
-from tests.hub.rows import Rows, as_csv, as_jsonl, as_parquet, pairs
+from tests.hub.rows import CARD, Rows, as_csv, as_jsonl, as_parquet, pairs
 from tests.hub.stand_in import StandIn
 
-CARD = b"""---
-configs:
-- config_name: bread
-  default: true
-  data_files:
-  - {split: train, path: bread/train-*.parquet}
-  - {split: test, path: bread/test.parquet}
-- config_name: salt
-  data_files: salt/*.parquet
----
-# Of baking
-"""
 LARGE = "bread/train-0.parquet"
 
 

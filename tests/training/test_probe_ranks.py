@@ -1,9 +1,6 @@
 """Two ranks share the probe's work, see what one process sees, and stop together."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,8 +9,8 @@ import pytest
 
 from sot_filter.training.margins import margins
 from tests.training.probe_rank import BATCH_ROWS, run
-from tests.training.test_ranks import ROOT, free_port
 from tests.training.tiny_triples import all_preferred, fused, naive, some_triples, write
+from tests.training.two_ranks import in_two_ranks
 
 
 def test_two_ranks_see_what_one_process_sees_and_stop_together(tiny_chat: Path, tmp_path: Path) -> None:
@@ -21,25 +18,7 @@ def test_two_ranks_see_what_one_process_sees_and_stop_together(tiny_chat: Path, 
     file = write(tmp_path / "t.jsonl", all_preferred(triples, naive(tiny_chat, triples)))
     output = tmp_path / "two"
     output.mkdir()
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
-    shared["HF_DATASETS_CACHE"] = str(output / "cache")
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.training.probe_rank", str(tiny_chat), str(file), str(output)],
-            cwd=ROOT,
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=240)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], "\n".join(said)
+    in_two_ranks("tests.training.probe_rank", tiny_chat, file, output=output)
     first, second = (json.loads((output / f"{rank}.json").read_text()) for rank in range(2))
     assert first == second
 

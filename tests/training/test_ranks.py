@@ -1,9 +1,5 @@
 """Two ranks are one process: the same rows in the same steps give the same weights, whatever the method."""
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,47 +7,17 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.ddp_rank import cases, run
+from tests.training.two_ranks import in_two_ranks
 
-ROOT = Path(__file__).resolve().parents[2]
 #: Two units in the last place of a weight near 1, in single precision.
 ROUNDING = 2.4e-7
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.fixture(scope="module")
 def ranks(tiny_chat: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, torch.Tensor]]:
     """The weights that each of two ranks ended with, by case."""
     output = tmp_path_factory.mktemp("ranks")
-    shared = {
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "OMP_NUM_THREADS": "1",
-        "HF_DATASETS_CACHE": str(output / "cache"),
-    }
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.training.ddp_rank", str(tiny_chat), str(tiny_base), str(output)],
-            cwd=ROOT,
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=240)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], "\n".join(said)
+    in_two_ranks("tests.training.ddp_rank", tiny_chat, tiny_base, output=output)
     return [load_file(output / f"{rank}.safetensors") for rank in range(2)]
 
 

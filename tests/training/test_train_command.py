@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from tests.training.recipes import adapter, settings
-from tests.training.test_ranks import ROUNDING, free_port
+from tests.training.test_ranks import ROUNDING
+from tests.training.two_ranks import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE = "from sot_filter.cli import main; main()"
