@@ -36,7 +36,9 @@ PAGE, REDACTED = "report.html", "report-redacted.html"
 Places = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
 
 #: Bytes of a page, of them for script and style, and for evidence and texts at most.
-_PAGE, _DRESS, _EVIDENCE = 7_900_000, 150_000, 2_000_000
+_PAGE: Final = 7_900_000
+_DRESS: Final = 150_000
+_EVIDENCE: Final = 2_000_000
 #: Rows of a reference on the map at most; more only hide each other.
 _REFERENCE_SHOWN: Final = 1000
 _PLANE: Final = (
@@ -92,11 +94,8 @@ def gather_page(
     box, map_places, reference_places = _map(layout, keys["solve"], shown, solution, other, places, seed)
     share, stands_for = seen.above / facts["allowed"], seen.drawn.stands_for
     kept = [kept_at(one, shown.place, shown.allowed, stands_for, share, facts["allowed"]) for one in other.scores]
-    lists, held_out = (
-        listings(seen.drawn, shown),
-        (0, 0) if canaries is None else (len(canaries.harmful), len(canaries.safe)),
-    )
-    few = other.compared
+    lists, few = listings(seen.drawn, shown), other.compared
+    held_out = (0, 0) if canaries is None else (len(canaries.harmful), len(canaries.safe))
     page: PageData = {
         "version": VERSION,
         "title": summary["name"],
