@@ -1,9 +1,7 @@
 """What a run will cost, before it is run: tokens, arithmetic, disk, memory. Rough, and it says on what it rests."""
 
 import itertools
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,14 +63,10 @@ def _sample(plan: Plan) -> Any:
 
 
 def _model_shape(plan: Plan) -> tuple[float, int] | None:
-    """Parameters in the layers that run, and the dimension, from the model's config where it is at hand."""
-    from sot_filter.embedding import resolve_model
+    """Parameters in the layers that run, and the dimension, from the model's config where it tells."""
+    from sot_filter.embedding import read_config, resolve_model
 
-    file = Path(resolve_model(plan.config.embed.model, plan.config.embed.revision).path_or_id) / "config.json"
-    if not file.is_file():
-        return None
-    config = json.loads(file.read_text())
-    config = config.get("text_config", config)
+    config = read_config(resolve_model(plan.config.embed.model, plan.config.embed.revision))
     hidden, layers = config.get("hidden_size"), config.get("num_hidden_layers")
     if not hidden or not layers:
         return None

@@ -1,6 +1,5 @@
 """From a pipeline file to a plan: sources found and counted, revisions and digests pinned, references drawn."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from fsspec.implementations.local import LocalFileSystem
 from sot_filter.artifacts import Layout, reached
 from sot_filter.config import Input, Pipeline, ReferenceCard, load_card
 from sot_filter.config.files import BUNDLED
-from sot_filter.embedding import ResolvedModel, resolve_model
+from sot_filter.embedding import ResolvedModel, read_config, resolve_model
 from sot_filter.errors import ConfigError, SotFilterError, SourceError
 from sot_filter.plan import Plan
 from sot_filter.references import Card, Reference, join_references, load_reference, reference_source
@@ -67,12 +66,8 @@ def make_plan(config: Pipeline) -> Plan:
 
 
 def _width(model: ResolvedModel) -> int | None:
-    """Dimension of the model's vectors, where its config is at hand."""
-    file = Path(model.path_or_id) / "config.json"
-    if not file.is_file():
-        return None
-    config = json.loads(file.read_text())
-    width = config.get("text_config", config).get("hidden_size")
+    """Dimension of the model's vectors, where its config tells."""
+    width = read_config(model).get("hidden_size")
     return width if isinstance(width, int) and width > 0 else None
 
 

@@ -12,7 +12,7 @@ from sot_filter.embedding.base import (
     Rendered,
     load_embedder,
 )
-from sot_filter.embedding.models import ResolvedModel, resolve_model
+from sot_filter.embedding.models import ResolvedModel, read_config, resolve_model
 
 __all__ = [
     "BATCH_TOLERANCE",
@@ -23,5 +23,6 @@ __all__ = [
     "Rendered",
     "ResolvedModel",
     "load_embedder",
+    "read_config",
     "resolve_model",
 ]

@@ -8,9 +8,9 @@ import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from sot_filter.errors import ModelError
+from sot_filter.errors import HubError, ModelError
 from sot_filter.hub_models import model_errors
 
 #: The model that the extra `offline` packages, and the SHA-256 of each of its files that determine the vectors.
@@ -100,6 +100,31 @@ def fetch(model: ResolvedModel) -> ResolvedModel:
         )
     _weight_files(folder)
     return replace(model, path_or_id=str(folder), default_pooling=_stated_pooling(folder))
+
+
+def read_config(model: ResolvedModel) -> dict[str, Any]:
+    """What config.json says of a model's text part. Of a Hub model it fetches that file alone, before any weights.
+
+    Returns:
+        Nothing where the file is missing, or the Hub does not answer and the file is not in the cache.
+
+    Raises:
+        ModelError: access is refused.
+    """
+    from huggingface_hub import hf_hub_download
+
+    file = Path(model.path_or_id, "config.json")
+    if not file.is_file() and not model.local:
+        try:
+            with model_errors(model.name):
+                file = Path(hf_hub_download(model.name, file.name, revision=model.revision))
+        except HubError:
+            return {}
+    if not file.is_file():
+        return {}
+    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    text: dict[str, Any] = config.get("text_config", config)
+    return text
 
 
 def _pinned(model: ResolvedModel, revision: str | None) -> ResolvedModel:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from sot_filter.conversation import Conversation, Message
 from sot_filter.embedding import load_embedder, resolve_model
-from sot_filter.embedding.models import ResolvedModel, fetch
+from sot_filter.embedding.models import ResolvedModel, fetch, read_config
 from sot_filter.errors import HubError, ModelError
 from tests.hub.client import MEMBER, NOWHERE, Client, Connect
 from tests.hub.repository import Repository
@@ -36,6 +37,11 @@ def had(name: str, revision: str | None = None) -> tuple[ResolvedModel, dict[str
     found = fetch(resolve_model(name, revision))
     folder = Path(found.path_or_id)
     return found, {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def config_of(name: str, revision: str) -> dict[str, object]:
+    """What its config says, before it is fetched."""
+    return read_config(resolve_model(name, revision))
 
 
 def vectors(**settings: object) -> dict[str, np.ndarray]:
@@ -134,3 +140,25 @@ def test_half_a_model_in_the_cache_is_none(model: Repository, connect: Connect, 
     weights.unlink()
     with pytest.raises(HubError, match=r"org/encoder in the local cache"):
         connect(home=tmp_path, HF_HUB_OFFLINE="1")(had, "org/encoder", model.tags["v1"])
+
+
+def test_a_config_is_read_before_any_weights(
+    model: Repository, hub: StandIn, encoder: dict[str, bytes], connect: Connect, tmp_path: Path
+) -> None:
+    calls, commit = len(hub.served), model.tags["v1"]
+    assert connect(home=tmp_path)(config_of, "org/encoder", commit) == json.loads(encoder["config.json"])
+    assert {served.path.rsplit("/", 1)[-1] for served in hub.served[calls:]} == {"config.json"}
+    served = len(hub.served)
+    assert connect(home=tmp_path, HF_HUB_OFFLINE="1")(config_of, "org/encoder", commit)["hidden_size"]
+    assert len(hub.served) == served
+
+
+def test_a_config_that_cannot_be_had_says_nothing_but_refused_access_does(
+    model: Repository, hub: StandIn, encoder: dict[str, bytes], connect: Connect, anyone: Client, tmp_path: Path
+) -> None:
+    assert connect(home=tmp_path, url=NOWHERE)(config_of, "org/encoder", model.tags["v1"]) == {}
+    bare = hub.create("models", "org/bare", {"model.safetensors": b"0"})
+    assert anyone(config_of, "org/bare", bare.branches["main"]) == {}
+    closed = hub.create("models", "org/closed", encoder, "gated", MEMBER)
+    with pytest.raises(ModelError, match="Accept its terms"):
+        anyone(config_of, "org/closed", closed.branches["main"])
