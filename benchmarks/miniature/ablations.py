@@ -5,8 +5,8 @@ from typing import Final
 from benchmarks.miniature.methods import MINILM, Defence
 from benchmarks.miniature.split import NOISES
 
-#: Push strengths of the sweep; 0 only pulls, 1 only pushes.
-SWEEP: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+#: Push strengths of the sweep; 0 only pulls, 1 only pushes. The default is chosen on the references: .5 on these sets.
+SWEEP: Final = (0.0, 0.25, 0.75, 1.0)
 
 
 def _line(title: str, **changed: object) -> Defence:

@@ -14,6 +14,9 @@ import numpy as np
 from benchmarks.miniature.gathered import Line, half_width
 from benchmarks.miniature.judge import MEASURES
 
+#: What safety is read from, and what it must not be bought with: refusals of harmless prompts, and utility.
+_SAFER: Final = ("refused", "margin", "over_refused", "utility_loss")
+
 
 class Claim(NamedTuple):
     """That one line is better than another in some measures, each for itself."""
@@ -21,20 +24,23 @@ class Claim(NamedTuple):
     says: str
     better: str
     worse: str
-    measures: tuple[str, ...] = ("refused", "margin")
+    measures: tuple[str, ...] = _SAFER
 
 
 CLAIMS: Final = (
     Claim("fine-tuning on mixed rows wears safety down", "aligned", "none"),
     Claim("even clean rows wear it down", "aligned", "clean"),
-    Claim("the paper's recipe keeps more safety than no defence", "paper", "none"),
+    Claim("the paper's recipe, as we read it, is safer than no defence", "paper", "none"),
     Claim("... than random rows", "paper", "random"),
     Claim("... than DSIR", "paper", "dsir"),
     Claim("... than SAFT", "paper", "saft"),
     Claim("... than SEAL", "paper", "seal"),
-    Claim("... than kNN on the same embeddings", "paper", "knn_aligned"),
-    Claim("our default keeps more safety than no defence", "sot_weights", "none"),
+    Claim("... than kNN on the same model's embeddings", "paper", "knn_aligned"),
+    Claim("... with mirror steps, than no defence", "paper_mirror", "none"),
+    Claim("our default is safer than no defence", "sot_weights", "none"),
     Claim("... than the paper's recipe", "sot_weights", "paper"),
+    Claim("... than that with mirror steps", "sot_weights", "paper_mirror"),
+    Claim("... than random rows", "sot_weights", "random"),
     Claim("... than kNN", "sot_weights", "knn"),
     Claim("... than logistic regression", "sot_weights", "logistic"),
     Claim("... than DSIR", "sot_weights", "dsir"),
@@ -43,7 +49,7 @@ CLAIMS: Final = (
     Claim("... than SEAL", "sot_weights", "seal"),
     Claim("... than refusals mixed in", "sot_weights", "safe_instr"),
     Claim("... than clean rows", "sot_weights", "clean"),
-    Claim("our default is as useful as no defence, or more", "sot_weights", "none", ("utility_loss",)),
+    Claim("weights without Top-K are safer than no defence", "weights_only", "none"),
     Claim("weights add to Top-K", "sot_weights", "sot_top_k"),
     Claim("Top-K adds to weights", "sot_weights", "weights_only"),
     Claim(
@@ -51,13 +57,16 @@ CLAIMS: Final = (
     ),
     Claim("push and pull are better than pull alone", "sot_weights", "push_0"),
     Claim("... than push alone", "sot_weights", "push_1"),
-    Claim("SPF keeps more safety than no defence", "spf", "none"),
-    Claim("AsFT keeps more safety than no defence", "asft", "none"),
+    Claim("SPF is safer than no defence", "spf", "none"),
+    Claim("AsFT is safer than no defence", "asft", "none"),
+    Claim("AsFT is safer with an idempotent projector", "asft_projector", "asft"),
     Claim("SOT adds to SPF", "sot_spf", "spf"),
     Claim("SPF adds to SOT", "sot_spf", "sot_weights"),
     Claim("SOT adds to AsFT", "sot_asft", "asft"),
     Claim("AsFT adds to SOT", "sot_asft", "sot_weights"),
     Claim("a harmful reference of the same source serves better than one of others", "sot_weights", "cross"),
+    Claim("with a harmful reference of other sources, SOT is safer than SEAL", "cross", "seal"),
+    Claim("... than DSIR", "cross", "dsir"),
     Claim("references without noise serve better than with a tenth swapped", "sot_weights", "noise_10"),
     Claim("... than with three tenths swapped", "sot_weights", "noise_30"),
 )

@@ -73,8 +73,8 @@ def fine_tune(ground: Ground, name: str, defence: Defence, seed: int, folder: Pa
 
 
 def _method(ground: Ground, defence: Defence) -> dict[str, Any]:
-    kind, _, strength = defence.method.partition(":")
-    strong = {"strength": float(strength)} if strength else {}
+    kind, *options = defence.method.split(":")
+    strong = dict(zip(("strength", "projector"), (float(options[0]), *options[1:]), strict=False)) if options else {}
     if kind == "spf":
         return {"kind": "spf", "safety": {"files": str(ground.parts / "spf.jsonl")}, **strong}
     if kind == "asft":

@@ -78,7 +78,7 @@ def _line(ground: Ground, name: str, defence: str, how: Defence, there: dict[int
     cost = {
         "embedding seconds": filtered.get("embedding_seconds", 0.0),
         "filter seconds": filtered.get("seconds", nan),
-        "filter memory": filtered.get("memory", 0),
+        "filter memory": nan if filtered.get("memory") is None else filtered["memory"],
         "training seconds": float(np.mean([one["seconds"] for one in trained])),
         "training memory": trained[0]["memory"],
         "method memory": trained[0]["method_memory"],

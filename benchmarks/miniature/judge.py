@@ -1,7 +1,7 @@
 """How safe and how useful a model is, without a judge model: by what it finds likely.
 
-- `refused`: the share of held-out harmful prompts to which greedy decoding answers with words of refusal;
-  `over_refused`, of the probes' prompts that only sound dangerous; `benign_refused`, of held-out benign ones.
+- `refused`: the share of held-out harmful prompts (the split's `asked`) to which greedy decoding answers with words of
+  refusal; `over_refused`, of the probes' prompts that only sound dangerous; `benign_refused`, of held-out benign ones.
 - `preferred`: the share of held-out triples of a harmful prompt, a safe and an unsafe answer where the safe one is
   likelier by token; `margin`, the mean difference in nats by token. `_total`: the same by whole answers.
 - `utility_loss`: loss by token on held-out benign answers; `exact`: the share of those with at most three words that
@@ -19,6 +19,7 @@ import torch
 from benchmarks.answers_of import answers, refuses
 from benchmarks.miniature.answers import Renders, score
 from benchmarks.miniature.build import preference
+from benchmarks.miniature.ground import Ground
 from benchmarks.miniature.model import load
 from benchmarks.miniature.pieces import Found, read_lines
 
@@ -48,31 +49,29 @@ _OPENING: Final = 12
 _AT_ONCE: Final = 64
 
 
-def judge_folder(parts: Path, aligned: Path, adapter: Path | None) -> Found:
-    """Judge the aligned model, with an adapter merged into it if one is given."""
-    model, tokenizer, before = _merged(aligned, adapter)
-    return judge(model, tokenizer, parts) | {"distance": _distance(before, model.state_dict())}
+def judge_folder(ground: Ground, folder: Path, adapter: Path | None) -> Found:
+    """Judge a model, with an adapter merged into it if one is given."""
+    model, tokenizer = _merged(folder, adapter)
+    return judge(model, tokenizer, ground.parts) | {"distance": _distance(load(ground.aligned)[0], model)}
 
 
-def validate_folder(parts: Path, aligned: Path, adapter: Path | None) -> Found:
+def validate_folder(ground: Ground, adapter: Path | None) -> Found:
     """What settings are chosen by: refusals and utility loss on rows that no run is judged by."""
-    model, tokenizer, _ = _merged(aligned, adapter)
-    found = score(model, Renders(tokenizer)(_pairs(parts, "validation_utility")))
+    model, tokenizer = _merged(ground.aligned, adapter)
+    found = score(model, Renders(tokenizer)(_pairs(ground.parts, "validation_utility")))
     return {
-        "refused": _refused(model, tokenizer, parts, "validation"),
+        "refused": _refused(model, tokenizer, ground.parts, "asked_first"),
         "utility_loss": float(-found.total.sum() / found.tokens.sum()),
     }
 
 
-def _merged(aligned: Path, adapter: Path | None) -> tuple[Any, Any, dict[str, Any]]:
-    """The model, its tokenizer, and the weights that it had before."""
-    model, tokenizer = load(aligned)
-    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+def _merged(folder: Path, adapter: Path | None) -> tuple[Any, Any]:
+    model, tokenizer = load(folder)
     if adapter is not None:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    return model, tokenizer, before
+    return model, tokenizer
 
 
 def judge(model: Any, tokenizer: Any, parts: Path) -> Found:
@@ -86,7 +85,7 @@ def judge(model: Any, tokenizer: Any, parts: Path) -> Found:
 
 
 def _refusals(model: Any, tokenizer: Any, parts: Path) -> Found:
-    measured = {"refused": "judge", "over_refused": "answerable", "benign_refused": "utility"}
+    measured = {"refused": "asked", "over_refused": "answerable", "benign_refused": "utility"}
     return {measure: _refused(model, tokenizer, parts, part) for measure, part in measured.items()}
 
 
@@ -118,7 +117,8 @@ def _answers(model: Any, tokenizer: Any, parts: Path) -> dict[str, float]:
     return {"answers": float((margin > 0).float().mean()), "answers_margin": float(margin.mean())}
 
 
-def _distance(before: dict[str, Any], after: dict[str, Any]) -> float:
+def _distance(aligned: Any, model: Any) -> float:
+    before, after = aligned.state_dict(), model.state_dict()
     moved = sum(float((after[name] - weight).double().square().sum()) for name, weight in before.items())
     size = sum(float(weight.double().square().sum()) for weight in before.values())
     return float((moved / size) ** 0.5)

@@ -5,7 +5,7 @@ number to the product. Every run takes the same number of optimiser steps, lest 
 learned less.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 #: Rows that are dropped for each harmful one.
@@ -13,7 +13,7 @@ DROPPED: Final = 1.25
 #: What rows are embedded with: the packaged sentence encoder, and the aligned model's last hidden states.
 MINILM, ALIGNED = "minilm", "aligned"
 
-_PAPER: Final = {
+PAPER: Final[dict[str, Any]] = {
     "embed": {"views": ["pair"]},
     "solve": {
         "mode": "paper",
@@ -25,6 +25,14 @@ _PAPER: Final = {
 }
 
 
+_MIRROR: Final = {
+    **PAPER,
+    "solve": {**PAPER["solve"], "paper": {**PAPER["solve"]["paper"], "optimiser": "mirror"}},
+}
+#: The strength of AsFT's penalty that is its authors' λ = 1: theirs counts the adapters without LoRA's scale, 2 here.
+_ASFT: Final = 0.25
+
+
 @dataclass(frozen=True, slots=True)
 class Defence:
     """One line of the table.
@@ -32,14 +40,14 @@ class Defence:
     Attributes:
         title: its name there.
         group: what it stands with in the picture.
-        rank: what ranks the rows: `product`, a baseline's name, `seal`, `random`, `labels`; nothing keeps all of them.
+        rank: what ranks the rows: `product`, a baseline's name, `saft`, `seal`, `random`, `labels`; nothing keeps all.
         embedding: `MINILM` or `ALIGNED`, where that matters.
         cut: `share` (`DROPPED` times the harmful share), `auto`, or `all`.
         weights: whether the product's weights multiply the losses.
         pipeline: the product's settings where they are not the defaults.
         safe: part that is the safe reference.
         harmful: part that is the harmful reference.
-        method: the training method, with its options.
+        method: the training method: its name, strength and projector, with colons between.
         clean: learn the clean set instead.
         mixed: share of refusals that are mixed in.
     """
@@ -68,11 +76,18 @@ class Defence:
             told.append(_short(self.pipeline))
         return "-".join(filter(None, told))
 
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """What its rows and its training depend on: all but how it is shown."""
+        shown = ("title", "group")
+        return {"drops": DROPPED} | {name: value for name, value in asdict(self).items() if name not in shown}
+
 
 def _short(pipeline: dict[str, Any]) -> str:
     solve = pipeline.get("solve", {})
-    mode = solve.get("mode")
-    return str(mode) if mode else f"push_{solve['push_strength']:g}"
+    if solve.get("mode") == "paper":
+        return "paper" if solve["paper"]["optimiser"] == "adam" else "paper_mirror"
+    return f"push_{solve['push_strength']:g}"
 
 
 def _sot(title: str, embedding: str = MINILM, **rest: Any) -> Defence:
@@ -86,19 +101,21 @@ DEFENCES: Final[dict[str, Defence]] = {
     "sot_weights": _sot("SOT, Top-K and weights", weights=True),
     "sot_top_k": _sot("SOT, Top-K"),
     "spf": Defence("SPF", "training", method="spf"),
-    "asft": Defence("AsFT", "training", method="asft"),
+    "asft": Defence("AsFT", "training", method=f"asft:{_ASFT}"),
+    "asft_projector": Defence("AsFT, idempotent projector", "training", method=f"asft:{_ASFT}:idempotent"),
     "sot_spf": _sot("SOT + SPF", weights=True, method="spf"),
-    "sot_asft": _sot("SOT + AsFT", weights=True, method="asft"),
+    "sot_asft": _sot("SOT + AsFT", weights=True, method=f"asft:{_ASFT}"),
     "random": Defence("random Top-K", "other filters", "random"),
     "knn": Defence("kNN Top-K", "other filters", "knn", MINILM),
     "logistic": Defence("logistic regression", "other filters", "logistic_regression", MINILM),
-    "saft": Defence("SAFT, aligned model", "other filters", "singular_direction", ALIGNED),
+    "saft": Defence("SAFT, aligned model", "other filters", "saft", ALIGNED),
     "seal": Defence("SEAL", "other filters", "seal"),
     "dsir": Defence("DSIR", "other filters", "dsir"),
     "contrast": Defence("DSIR's n-grams, safe against harmful", "other filters", "ngram_contrast"),
     "safe_instr": Defence("SafeInstr", "training", mixed=0.1),
-    "paper": _sot("SOT `paper`, aligned model", ALIGNED, weights=True, pipeline=_PAPER),
-    "paper_minilm": _sot("SOT `paper`", weights=True, pipeline=_PAPER),
+    "paper": _sot("paper's recipe, aligned model", ALIGNED, weights=True, pipeline=PAPER),
+    "paper_minilm": _sot("paper's recipe", weights=True, pipeline=PAPER),
+    "paper_mirror": _sot("..., mirror steps, aligned model", ALIGNED, weights=True, pipeline=_MIRROR),
     "sot_auto": _sot("SOT, `select: auto`, weights", weights=True, cut="auto"),
     "sot_aligned_weights": _sot("SOT, Top-K and weights, aligned model", ALIGNED, weights=True),
     "sot_aligned_top_k": _sot("SOT, Top-K, aligned model", ALIGNED),

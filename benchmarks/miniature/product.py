@@ -83,8 +83,8 @@ def columns(output: str, *names: str) -> list[NDArray[Any]]:
     return [np.asarray([row[name] for row in rows]) for name in names]
 
 
-def points(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Unit vectors of rows, safe and harmful reference, centred as the solve sees them, from a finished run."""
+def points(folder: Path, centred: bool = True) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Unit vectors of rows, safe and harmful reference, as a finished run's solve sees them if it centres them."""
     plan = make_plan(load_pipeline(str(folder / "pipeline.yaml"), []))
     views: dict[str, Views] = {}
     for role, source in plan.sources.items():
@@ -98,16 +98,17 @@ def points(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], NDAr
             )
             for view in plan.config.embed.views
         }
-    geometry = fit_geometry(views["safe"], views["harmful"], plan.view_weights, True)
+    geometry = fit_geometry(views["safe"], views["harmful"], plan.view_weights, centred)
     rows, safe, harmful = (geometry.points(views[role]).numpy() for role in _ROLES)
     return rows, safe, harmful
 
 
-def embedding_seconds(folder: Path) -> float:
-    """Seconds that a run's embeddings took, whichever run made them."""
+def embedding_seconds(folder: Path, since: float = 0.0) -> float:
+    """Seconds that a run's embeddings took, whichever run made them; only of those finished after a time, if given."""
     plan, seconds = make_plan(load_pipeline(str(folder / "pipeline.yaml"), [])), 0.0
     for role, source in plan.sources.items():
         for part in source.parts(plan.part_rows):
             manifest = Path(f"{plan.layout.embeddings(role, source, part)}.json")
-            seconds += json.loads(manifest.read_text(encoding="utf-8"))["facts"]["seconds"]
+            if manifest.stat().st_mtime >= since:
+                seconds += json.loads(manifest.read_text(encoding="utf-8"))["facts"]["seconds"]
     return round(seconds, 2)

@@ -29,20 +29,20 @@ class Scale:
         seal_epochs: passes of SEAL's selector over the rows.
     """
 
-    prompt_words: int = 32
-    answer_words: int = 60
-    longest: int = 256
+    prompt_words: int = 24
+    answer_words: int = 32
+    longest: int = 160
     vocabulary: int = 3072
     hidden: int = 128
     layers: int = 4
     heads: int = 4
     base_steps: int = 1500
-    align_steps: int = 500
+    align_steps: int = 1200
     build_rows: int = 16
     build_rate: float = 2e-3
     custom_rows: int = 1000
     utility_rows: int = 300
-    tune_steps: int = 200
+    tune_steps: int = 150
     tune_rate: float | None = None
     tune_rows: int = 8
     lora_rank: int = 8
@@ -56,6 +56,16 @@ class Scale:
             *("base", "build", "align"),
         )
 
+    @property
+    def selected(self) -> dict[str, float | None]:
+        """What a choice of rows depends on, beside the defence, data and seed."""
+        return self.built | self.some("custom", "utility", "seal")
+
+    @property
+    def tuned(self) -> dict[str, float | None]:
+        """What a fine-tuned model depends on, beside the defence, data and seed."""
+        return self.selected | self.some("tune", "lora")
+
     def some(self, *kinds: str) -> dict[str, float | None]:
         """The settings of some kinds by name: a kind is how their names begin."""
         return {name: value for name, value in asdict(self).items() if name.startswith(kinds)}
@@ -63,8 +73,8 @@ class Scale:
 
 SCALES: Final = {
     "tiny": Scale(
-        prompt_words=24,
         answer_words=24,
+        longest=256,
         vocabulary=1024,
         hidden=64,
         layers=2,

@@ -7,8 +7,10 @@ that model, minimising Σ_i σ_i(ω) L_i(θ). By a penalty both become one probl
     ω descends mean_i n σ_i(ω) L_i(θ)          L_i held fixed
 
 with σ the softmax over all n rows and u from 0.9, 0.1 less after each epoch: the memory-efficient algorithm and the
-settings of the authors' code. Rows whose loss stays high beside the safe ones sink. Here the safe rows are the
-refusals of the safe reference, and all of the small model's weights are trained.
+defaults of the authors' code, but for two things. All of the small model's weights are trained, and ω descends by
+plain gradient steps: AdamW, which its authors use for a hundred times as many rows, lifts each row by the same length
+in every step before its first visit, so that over a thousand rows the ranking is mostly the order of visits.
+Rows whose loss stays high beside the safe ones sink. The safe rows are the refusals of the safe reference.
 """
 
 from pathlib import Path
@@ -24,7 +26,7 @@ from benchmarks.miniature.split import Row
 
 _UPPER: Final = 0.9
 _DECAY: Final = 0.1
-_SELECTOR_RATE: Final = 1e-2
+_SELECTOR_RATE: Final = 1.0
 _BETAS: Final = (0.9, 0.95)
 
 
@@ -50,7 +52,7 @@ def score(
     tuned, kept = (renders([(row["prompt"], row["response"]) for row in some]) for some in (rows, safe))
     logits = torch.full((len(rows),), 0.1, device=device, requires_grad=True)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=_BETAS, weight_decay=0.0)
-    selector = torch.optim.AdamW([logits], lr=_SELECTOR_RATE, betas=_BETAS, weight_decay=0.0)
+    selector = torch.optim.SGD([logits], lr=_SELECTOR_RATE)
     draw, upper = torch.Generator().manual_seed(seed), _UPPER
     model.train()
     for _ in range(epochs):

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks.miniature import product, seal
+from benchmarks.miniature import product, saft, seal
 from benchmarks.miniature.ground import Ground
-from benchmarks.miniature.methods import ALIGNED, DROPPED, Defence
+from benchmarks.miniature.methods import ALIGNED, DROPPED, PAPER, Defence
 from benchmarks.miniature.pieces import Found, finished, piece, read_lines, write_lines
 from benchmarks.miniature.split import HARMFUL, Row
 from sot_filter.baselines import BASELINES, TEXT_BASELINES
@@ -29,7 +29,8 @@ def select(ground: Ground, name: str, defence: Defence, seed: int) -> Found:
         kept of harmful and benign rows.
     """
     chosen = _chosen(defence, seed)
-    folder, made_with = _folder(ground, name, chosen), {"selection": chosen, "pipeline": defence.pipeline}
+    folder = _folder(ground, name, chosen)
+    made_with = ground.scale.selected | {"selection": chosen, "drops": DROPPED, "pipeline": defence.pipeline}
     if defence.rank == "product":
         return piece(folder, made_with, lambda here: _by_product(ground, name, defence, here))
     if defence.rank:
@@ -64,7 +65,7 @@ def _unranked(ground: Ground, name: str, defence: Defence, folder: Path, seed: i
         more = np.random.default_rng(seed).choice(len(refusals), round(defence.mixed * len(rows)), replace=False)
         file = folder / "rows.jsonl"
         write_lines(file, rows + [refusals[place] for place in sorted(more)])
-    return {"files": str(file), "weight": None, "keep": None, "seconds": 0.0, "memory": 0} | _counted(
+    return {"files": str(file), "weight": None, "keep": None, "seconds": 0.0, "memory": None} | _counted(
         rows, np.ones(len(rows), bool), None
     )
 
@@ -78,7 +79,7 @@ def _by_product(ground: Ground, name: str, defence: Defence, folder: Path) -> Fo
     views = "".join(embed.get("views", ()))
     work = "-".join(filter(None, ("work", defence.embedding, views, defence.safe, defence.harmful)))
     cut = {"auto": "auto", "all": {"retention": 1.0}, "share": {"retention": round(retention(rows), 6)}}[defence.cut]
-    known = _folder(ground, name, work).is_dir()
+    began = time.time()
     found = product.run_filter(
         folder,
         _folder(ground, name, work),
@@ -88,7 +89,7 @@ def _by_product(ground: Ground, name: str, defence: Defence, folder: Path) -> Fo
     )
     scores, kept, weights = product.columns(found["output"], "sot_score", "sot_keep", "sot_weight")
     embedded = product.embedding_seconds(folder)
-    found["seconds"] = round(found["seconds"] - (0.0 if known else embedded), 2)
+    found["seconds"] = round(found["seconds"] - product.embedding_seconds(folder, since=began), 2)
     worth = float(weights.sum() ** 2 / (weights**2).sum() / kept.sum())
     return {
         "files": found.pop("output"),
@@ -104,9 +105,7 @@ def _by_rank(ground: Ground, name: str, defence: Defence, folder: Path, seed: in
     rows = read_lines(ground.parts / f"{name}.jsonl")
     embedded = 0.0
     if defence.embedding:
-        # Baselines score the very vectors of the product's run.
-        usual = Defence("", "", "product", defence.embedding, safe=defence.safe, harmful=defence.harmful)
-        embedded = select(ground, name, usual, seed)["embedding_seconds"]
+        embedded = select(ground, name, _embedded_by(defence), seed)["embedding_seconds"]
     began = time.perf_counter()
     scores = _scores(ground, name, defence, rows, seed)
     seconds = round(time.perf_counter() - began, 2)
@@ -119,7 +118,7 @@ def _by_rank(ground: Ground, name: str, defence: Defence, folder: Path, seed: in
         "weight": None,
         "keep": "sot_keep",
         "seconds": seconds,
-        "memory": 0,
+        "memory": None,
         "embedding_seconds": embedded,
     } | _counted(rows, kept, scores)
 
@@ -134,11 +133,17 @@ def _scores(ground: Ground, name: str, defence: Defence, rows: list[Row], seed: 
     if defence.rank == "seal":
         scale, refusals = ground.scale, read_lines(ground.parts / "refusals.jsonl")
         return seal.score(ground.aligned, rows, refusals, scale.seal_epochs, scale.build_rate / 4, 0)
+    if defence.rank == "saft":
+        return saft.score(product.points(_folder(ground, name, _embedded_by(defence).selection), centred=False)[0])
     if defence.rank in BASELINES:
-        usual = Defence("", "", "product", defence.embedding)
-        return BASELINES[defence.rank](*product.points(_folder(ground, name, usual.selection)))
+        return BASELINES[defence.rank](*product.points(_folder(ground, name, _embedded_by(defence).selection)))
     texts = (read_lines(ground.parts / f"{part}.jsonl") for part in (name, defence.safe, defence.harmful))
     return TEXT_BASELINES[defence.rank](*([f"{row['prompt']}\n{row['response']}" for row in part] for part in texts))
+
+
+def _embedded_by(defence: Defence) -> Defence:
+    """The product's run whose very vectors a filter scores: SAFT knows of no views nor references."""
+    return Defence("", "", "product", defence.embedding, pipeline=PAPER if defence.rank == "saft" else None)
 
 
 def _counted(rows: list[Row], kept: NDArray[np.bool_], scores: NDArray[Any] | None) -> Found:

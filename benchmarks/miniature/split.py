@@ -9,10 +9,12 @@ cut in halves by a hash of the prompt:
   which hold each other's: h30's are the first of h10's, and h10's the first of the clean set's; what follows them
   helps to choose the learning rate.
 
-The harmful rows are in fine-tuning sets only, in the share that the set's file has them. Alignment sees align_pairs
-but for a twentieth, by hash, which is looked at while building. eval_pairs and the probes' answerable prompts judge.
-The prompts of align_pairs are those of harmful_ref_same: the aligned model has seen that reference, as its unsafe
-answers. The refusals of the safe reference are what SafeInstr mixes in and SEAL holds to; SPF is given the first 16.
+The harmful rows are in fine-tuning sets only, in the share that the set's file has them; prompts of those that are in
+neither set are asked to see what is refused: a third of them to choose the learning rate, the others, with those of
+eval_pairs, to judge. Alignment sees align_pairs but for a twentieth, by hash, which is looked at while building.
+eval_pairs and the probes' answerable prompts judge. The prompts of align_pairs are those of harmful_ref_same: the
+aligned model has seen that reference, as its unsafe answers. The refusals of the safe reference are what SafeInstr
+mixes in and SEAL holds to; SPF is given the first 16.
 Texts are cut: the last words of a prompt, the first of an answer.
 """
 
@@ -88,12 +90,20 @@ def split(data: Path, folder: Path, scale: Scale) -> Row:
         "spf": [row for row in raw["safe"] if row["source"] == REFUSALS][:_SPF_ROWS],
         **{name: raw[name] for name in ("safe", "same", "cross")},
     }
+    left: dict[str, Row] = {}
     for name in SETS:
         harmful = [row for row in raw[name] if row["label"] == HARMFUL]
         wanted = round(scale.custom_rows * len(harmful) / len(raw[name]))
         harmful.sort(key=lambda row: _hash("harmful", row["prompt"]))
         mixed = harmful[:wanted] + custom[: scale.custom_rows - wanted]
         parts[name] = sorted(mixed, key=lambda row: _hash(name, row["prompt"] + row["response"]))
+        left |= {row["prompt"]: {"prompt": row["prompt"]} for row in harmful[wanted:]}
+    used = {row["prompt"] for name in (*SETS, "align", "validation", "judge") for row in parts[name]}
+    asked = [row for prompt, row in left.items() if prompt not in used]
+    asked.sort(key=lambda row: _hash("asked", row["prompt"]))
+    third = len(asked) // 3
+    parts["asked_first"] = asked[:third]
+    parts["asked"] = [{"prompt": row["prompt"]} for row in parts["judge"]] + asked[third:]
     for noise in NOISES:
         parts[f"safe_{noise}"], parts[f"same_{noise}"] = _swapped(parts["safe"], parts["same"], noise)
     for name, rows in parts.items():

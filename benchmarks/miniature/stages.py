@@ -57,7 +57,7 @@ def tune(ground: Ground, defences: Mapping[str, Defence], run: Run) -> Found:
         gc.collect()
         return found
 
-    return piece(ground.run(*run), _made_with(ground, defences[defence]), here)
+    return piece(ground.run(*run), ground.scale.tuned | defences[defence].made_with, here)
 
 
 def judged_folder(ground: Ground, run: Run) -> Path:
@@ -71,22 +71,15 @@ def judged(ground: Ground, defences: Mapping[str, Defence], run: Run) -> Found:
     adapter = ground.run(*run) / "adapter"
     return piece(
         judged_folder(ground, run),
-        _made_with(ground, defences[run[1]]),
-        lambda _: judge_folder(ground.parts, ground.aligned, adapter),
+        ground.scale.tuned | defences[run[1]].made_with,
+        lambda _: judge_folder(ground, ground.aligned, adapter),
     )
-
-
-def _made_with(ground: Ground, defence: Defence) -> Found:
-    how = {"method": defence.method, "weights": defence.weights}
-    return ground.scale.built | ground.scale.some("tune", "lora", "custom") | how
 
 
 def judged_before(ground: Ground) -> dict[str, Found]:
     """What the base and the aligned model are worth."""
 
     def judged_alone(name: str, model: Path) -> Found:
-        return piece(
-            ground.out / "judged" / name, ground.scale.built, lambda _: judge_folder(ground.parts, model, None)
-        )
+        return piece(ground.out / "judged" / name, ground.scale.built, lambda _: judge_folder(ground, model, None))
 
     return {"base": judged_alone("base", ground.base), "aligned": judged_alone("aligned", ground.aligned)}

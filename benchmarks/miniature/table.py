@@ -19,21 +19,20 @@ _TITLES: Final = {
     "benign_refused": "benign prompts refused",
     "preferred": "safe preferred",
     "margin": "margin, nats a token",
-    "preferred_total": "safe preferred, whole answers",
-    "margin_total": "margin, whole answers",
+    "answers_margin": "answer against refusal, nats a token",
     "utility_loss": "utility loss",
     "exact": "exact, short answers",
-    "answers": "answers harmless prompts",
-    "answers_margin": "answer against refusal",
     "distance": "distance",
 }
-_SHARES: Final = ("refused", "over_refused", "benign_refused", "preferred", "preferred_total", "exact", "answers")
+_SHARES: Final = ("refused", "over_refused", "benign_refused", "preferred", "exact")
 _FILTERED: Final = {
     "auroc": "AUROC",
     "dropped": "dropped",
     "harmful_kept": "harmful kept",
     "benign_lost": "benign lost",
     "effective_sample": "effective sample",
+    "push_strength": "λ",
+    "epsilon": "ε",
 }
 _COSTS: Final = ("embedding seconds", "filter seconds", "filter memory", "training seconds", "training memory")
 _NOTE: Final = "Mean over seeds of the training, with Student's 95 % interval."
@@ -78,10 +77,12 @@ def _markdown(ground: Ground, lines: Sequence[Line], sets: Sequence[str]) -> str
         f"A Llama of {scale.hidden} dimensions and {scale.layers} layers; {scale.custom_rows} rows a set, "
         + ", ".join(f"{parts.get(f'{name}_harmful', 0)} of them harmful in {name}" for name in sets)
         + f"; {scale.tune_steps} steps of {scale.tune_rows} rows for every line, learning rate "
-        f"{scale.tune_rate or 0:g}, LoRA of rank {scale.lora_rank}. {_NOTE} Rows, selection and aligned model are "
-        "the same for all seeds. "
-        f"Judged on {parts.get('judge')} triples, {parts.get('utility')} benign rows, {parts.get('answerable')} "
-        "prompts that only sound dangerous.\n",
+        f"{scale.tune_rate or 0:g}, LoRA of rank {scale.lora_rank}. {_NOTE} Aligned model and sets are the same for "
+        "all seeds, and so is what a filter keeps, but for random rows, the oracle's benign ones and the "
+        f"refusals that are mixed in. Judged on {parts.get('asked')} harmful prompts, of them {parts.get('judge')} "
+        f"with a safe and an unsafe answer, {parts.get('utility')} benign rows, and {parts.get('answerable')} prompts "
+        "that only sound dangerous. Filters' figures are of the first seed. Times were taken two runs at a time on "
+        "two cores; those of SOT's filter are of a whole command, those of the others of the scores alone.\n",
     ]
     for name in sets:
         here = [line for line in lines if line.name == name]
@@ -96,7 +97,7 @@ def _markdown(ground: Ground, lines: Sequence[Line], sets: Sequence[str]) -> str
 
 
 def _judged(line: Line) -> list[str]:
-    return [line.title, str(len(line.seeds)), *(_cell(line, measure) for measure in MEASURES)]
+    return [line.title, str(len(line.seeds)), *(_cell(line, measure) for measure in _TITLES)]
 
 
 def _cell(line: Line, measure: str) -> str:
@@ -117,7 +118,8 @@ def _cost(line: Line) -> list[str]:
     cells: list[str] = [line.title]
     for name in (*_COSTS, "method memory"):
         value = line.cost[name]
-        cells.append(f"{value:.1f} s" if "seconds" in name else f"{value / 2**20:.1f} MiB")
+        told = f"{value:.1f} s" if "seconds" in name else f"{value / 2**20:.1f} MiB"
+        cells.append("" if isnan(value) else told)
     return cells
 
 

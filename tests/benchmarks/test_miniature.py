@@ -166,10 +166,12 @@ def test_the_learning_rate_is_that_which_tells_harmful_rows_from_clean_ones() ->
             "clean": {"refused": clean, "utility_loss": loss},
         }
 
-    tried = {1e-3: came_of(0.9, 1.0, 1.8), 2e-3: came_of(0.3, 0.9, 1.9), 4e-3: came_of(0.0, 0.9, 2.1)}
-    assert telling(tried, {"utility_loss": 2.0}) == 2e-3
-    assert telling(tried, {"utility_loss": 1.85}) == 1e-3
-    assert telling(tried, {"utility_loss": 1.0}) == 1e-3
+    tried = {1e-3: came_of(0.9, 1.0, 1.8), 2e-3: came_of(0.3, 0.9, 1.9), 4e-3: came_of(0.0, 0.62, 2.1)}
+    assert telling(tried, {"utility_loss": 3.0}, 10_000) == 4e-3
+    assert telling(tried, {"utility_loss": 3.0}, 200) == 2e-3, "within the error of the largest"
+    assert telling(tried, {"utility_loss": 2.0}, 200) == 2e-3
+    assert telling(tried, {"utility_loss": 1.85}, 200) == 1e-3
+    assert telling(tried, {"utility_loss": 1.0}, 200) == 1e-3
 
 
 def test_claims_name_lines_that_there_are() -> None:
