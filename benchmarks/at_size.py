@@ -484,7 +484,7 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, default=192, help="of each of the two views")
     parser.add_argument("--sample", type=int, default=250_000, help="texts that the solve sees")
     parser.add_argument("--centroids", type=int, default=4096, help="at most; one for 64 texts of the sample")
-    parser.add_argument("--probes", type=int, default=32, help="cells that a row looks into")
+    parser.add_argument("--probes", type=int, default=64, help="cells that a row looks into")
     parser.add_argument("--replicates", type=int, default=16, help="halves of the references; 0 for none")
     parser.add_argument("--memory-gib", type=float, default=2.0, help="of the solve")
     parser.add_argument("--pairs", type=int, nargs=2, default=[16, 32], help="character pairs of prompt and response")
