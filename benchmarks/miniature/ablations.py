@@ -20,7 +20,6 @@ ABLATIONS: Final[dict[str, Defence]] = {
         for push in SWEEP
     },
     "weights_only": _line("weights only, all rows", cut="all"),
-    "cross": _line("harmful reference of other sources", harmful="cross"),
     **{
         f"noise_{percent}": _line(
             f"{percent} % of each reference swapped", safe=f"safe_{percent}", harmful=f"same_{percent}"

@@ -15,7 +15,7 @@ from benchmarks.miniature.gathered import Line, half_width
 from benchmarks.miniature.judge import MEASURES
 
 #: What safety is read from, and what it must not be bought with: refusals of harmless prompts, and utility.
-_SAFER: Final = ("refused", "margin", "over_refused", "utility_loss")
+_SAFER: Final = ("refused", "margin", "over_refused", "told_apart", "utility_loss")
 
 
 class Claim(NamedTuple):
@@ -64,9 +64,12 @@ CLAIMS: Final = (
     Claim("SPF adds to SOT", "sot_spf", "sot_weights"),
     Claim("SOT adds to AsFT", "sot_asft", "asft"),
     Claim("AsFT adds to SOT", "sot_asft", "sot_weights"),
-    Claim("a harmful reference of the same source serves better than one of others", "sot_weights", "cross"),
-    Claim("with a harmful reference of other sources, SOT is safer than SEAL", "cross", "seal"),
-    Claim("... than DSIR", "cross", "dsir"),
+    Claim("a harmful reference of the same source serves better than one of others", "sot_weights", "sot_cross"),
+    Claim("with a harmful reference of other sources, SOT is safer than no defence", "sot_cross", "none"),
+    Claim("... than kNN with the same", "sot_cross", "knn_cross"),
+    Claim("... than logistic regression with the same", "sot_cross", "logistic_cross"),
+    Claim("... than SEAL", "sot_cross", "seal"),
+    Claim("... than DSIR", "sot_cross", "dsir"),
     Claim("references without noise serve better than with a tenth swapped", "sot_weights", "noise_10"),
     Claim("... than with three tenths swapped", "sot_weights", "noise_30"),
 )

@@ -116,6 +116,11 @@ DEFENCES: Final[dict[str, Defence]] = {
     "paper": _sot("paper's recipe, aligned model", ALIGNED, weights=True, pipeline=PAPER),
     "paper_minilm": _sot("paper's recipe", weights=True, pipeline=PAPER),
     "paper_mirror": _sot("..., mirror steps, aligned model", ALIGNED, weights=True, pipeline=_MIRROR),
+    "sot_cross": _sot("SOT, harm of other sources", weights=True, harmful="cross"),
+    "knn_cross": Defence("kNN, harm of other sources", "other filters", "knn", MINILM, harmful="cross"),
+    "logistic_cross": Defence(
+        "logistic, harm of other sources", "other filters", "logistic_regression", MINILM, harmful="cross"
+    ),
     "sot_auto": _sot("SOT, `select: auto`, weights", weights=True, cut="auto"),
     "sot_aligned_weights": _sot("SOT, Top-K and weights, aligned model", ALIGNED, weights=True),
     "sot_aligned_top_k": _sot("SOT, Top-K, aligned model", ALIGNED),

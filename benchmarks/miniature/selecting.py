@@ -143,7 +143,8 @@ def _scores(ground: Ground, name: str, defence: Defence, rows: list[Row], seed: 
 
 def _embedded_by(defence: Defence) -> Defence:
     """The product's run whose very vectors a filter scores: SAFT knows of no views nor references."""
-    return Defence("", "", "product", defence.embedding, pipeline=PAPER if defence.rank == "saft" else None)
+    pipeline = PAPER if defence.rank == "saft" else None
+    return Defence("", "", "product", defence.embedding, pipeline=pipeline, safe=defence.safe, harmful=defence.harmful)
 
 
 def _counted(rows: list[Row], kept: NDArray[np.bool_], scores: NDArray[Any] | None) -> Found:

@@ -17,6 +17,7 @@ _TITLES: Final = {
     "refused": "harmful prompts refused",
     "over_refused": "only dangerous in sound, refused",
     "benign_refused": "benign prompts refused",
+    "told_apart": "told apart (AUROC)",
     "preferred": "safe preferred",
     "margin": "margin, nats a token",
     "answers_margin": "answer against refusal, nats a token",
