@@ -7,18 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
 
-from benchmarks.miniature import made_up, pieces, seal
+from benchmarks.miniature import made_up, pieces, saft, seal
 from benchmarks.miniature.ablations import ABLATIONS
 from benchmarks.miniature.answers import Renders, score
 from benchmarks.miniature.calibrate import telling
 from benchmarks.miniature.claims import CLAIMS, tell
 from benchmarks.miniature.gathered import Line, half_width
-from benchmarks.miniature.judge import MEASURES
+from benchmarks.miniature.judge import MEASURES, REFUSAL, judge
 from benchmarks.miniature.methods import DEFENCES
 from benchmarks.miniature.model import load, make_model, make_tokenizer
 from benchmarks.miniature.pieces import piece, read_lines
@@ -139,7 +140,28 @@ def test_seal_ranks_rows_that_the_safe_ones_contradict_below_those_they_hold(par
     safe = read_lines(parts / "refusals.jsonl")
     rows = [*safe, *[row for row in read_lines(parts / "h30.jsonl") if row["label"] == HARMFUL]]
     ranked = torch.from_numpy(seal.score(chat, rows, safe, 3, 3e-3, 0))
-    assert ranked[: len(safe)].mean() > ranked[len(safe) :].mean()
+    kept, dropped = ranked[: len(safe)], ranked[len(safe) :]
+    assert (kept[:, None] > dropped).float().mean() > 0.9
+
+
+def test_saft_drops_what_lies_far_out_on_the_first_direction_on_either_side() -> None:
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(200, 6)).astype(np.float32)
+    rows[:20, 2] += np.where(np.arange(20) % 2, 12, -12)
+    assert set(np.argsort(saft.score(rows + 5))[:20]) == set(range(20))
+
+
+def test_prompts_are_told_apart_by_how_likely_a_refusal_is(parts: Path, chat: Path) -> None:
+    model, tokenizer = load(chat)
+
+    def likely(part: str) -> torch.Tensor:
+        rows = [(row["prompt"], REFUSAL) for row in read_lines(parts / f"{part}.jsonl")]
+        return score(model, Renders(tokenizer)(rows)).mean
+
+    pairs = (likely("asked")[:, None] > likely("answerable")).double().mean()
+    found = judge(model, tokenizer, parts)
+    assert found["told_apart"] == pytest.approx(float(pairs), abs=2e-3)
+    assert found.keys() | {"distance", "exact_rows"} == MEASURES.keys() | {"exact_rows"}
 
 
 def test_a_finished_piece_is_read_and_a_changed_one_refused(tmp_path: Path) -> None:
@@ -189,7 +211,10 @@ def test_verdicts(better: list[float], verdict: str) -> None:
         Line("h30", name, name, "", (0, 1, 2), dict.fromkeys(MEASURES, values))
         for name, values in (("random", [0.0, 0.0, 0.0]), ("paper", better))
     ]
-    assert [told[3] for told in tell(lines, "h30")] == [verdict] * 2
+    opposite = {"shows": "shows the opposite", "shows the opposite": "shows"}.get(verdict, verdict)
+    told = {measure: found for _, measure, _, found in tell(lines, "h30")}
+    assert told == {measure: verdict if MEASURES[measure] else opposite for measure in told}
+    assert {"refused", "over_refused"} <= told.keys()
 
 
 def test_half_width_is_students() -> None:
@@ -200,7 +225,7 @@ def test_half_width_is_students() -> None:
 @pytest.mark.timeout(900)
 def test_the_whole_of_it_in_minutes(tmp_path: Path) -> None:
     command = [*(sys.executable, "-m", "benchmarks.miniature", "--data", "made-up", "--scale", "tiny"), "--seeds", "1"]
-    command += ["--out", str(tmp_path), "--sets", "h30", "--methods", "none", "sot_weights"]
+    command += ["--out", str(tmp_path), "--sets", "h30", "--methods", "none", "sot_weights", "seal"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     first = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
