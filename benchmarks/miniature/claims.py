@@ -49,6 +49,7 @@ CLAIMS: Final = (
     Claim("... than SEAL", "sot_weights", "seal"),
     Claim("... than refusals mixed in", "sot_weights", "safe_instr"),
     Claim("... than clean rows", "sot_weights", "clean"),
+    Claim("SOT adds to refusals mixed in", "sot_instr", "safe_instr"),
     Claim("weights without Top-K are safer than no defence", "weights_only", "none"),
     Claim("weights add to Top-K", "sot_weights", "sot_top_k"),
     Claim("Top-K adds to weights", "sot_weights", "weights_only"),

@@ -68,13 +68,14 @@ class Defence:
     @property
     def selection(self) -> str:
         """The name of how rows are chosen: defences of one name share it."""
+        mixed = f"mixed_{self.mixed:g}" if self.mixed else ""
         if not self.rank:
-            return "clean" if self.clean else f"mixed_{self.mixed:g}" if self.mixed else "all"
+            return "clean" if self.clean else mixed or "all"
         told = [self.rank, self.embedding, self.cut if self.cut != "share" else ""]
         told += [name for name, usual in ((self.safe, "safe"), (self.harmful, "same")) if name != usual]
         if self.pipeline:
             told.append(_short(self.pipeline))
-        return "-".join(filter(None, told))
+        return "-".join(filter(None, [*told, mixed]))
 
     @property
     def made_with(self) -> dict[str, Any]:
@@ -113,6 +114,7 @@ DEFENCES: Final[dict[str, Defence]] = {
     "dsir": Defence("DSIR", "other filters", "dsir"),
     "contrast": Defence("DSIR's n-grams, safe against harmful", "other filters", "ngram_contrast"),
     "safe_instr": Defence("SafeInstr", "training", mixed=0.1),
+    "sot_instr": _sot("SOT, Top-K + SafeInstr", mixed=0.1),
     "paper": _sot("paper's recipe, aligned model", ALIGNED, weights=True, pipeline=PAPER),
     "paper_minilm": _sot("paper's recipe", weights=True, pipeline=PAPER),
     "paper_mirror": _sot("..., mirror steps, aligned model", ALIGNED, weights=True, pipeline=_MIRROR),

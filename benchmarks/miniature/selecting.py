@@ -1,6 +1,7 @@
 """Which rows of a set a defence learns, and with what weights: as a file, and counted against the true labels."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,8 @@ from benchmarks.miniature.split import HARMFUL, Row
 from sot_filter.baselines import BASELINES, TEXT_BASELINES
 from sot_filter.weighting import measure_quality
 
-#: How selections begin that are drawn anew for each seed.
-_SEEDED: Final = ("random", "mixed", "labels")
+#: Ranks that are drawn anew for each seed, as the refusals that are mixed in.
+_DRAWN: Final = ("random", "labels")
 
 
 def select(ground: Ground, name: str, defence: Defence, seed: int) -> Found:
@@ -31,11 +32,13 @@ def select(ground: Ground, name: str, defence: Defence, seed: int) -> Found:
     chosen = _chosen(defence, seed)
     folder = _folder(ground, name, chosen)
     made_with = ground.scale.selected | {"selection": chosen, "drops": DROPPED, "pipeline": defence.pipeline}
+    if defence.mixed:
+        return piece(folder, made_with, lambda here: _mixed(ground, name, defence, here, seed))
     if defence.rank == "product":
         return piece(folder, made_with, lambda here: _by_product(ground, name, defence, here))
     if defence.rank:
         return piece(folder, made_with, lambda here: _by_rank(ground, name, defence, here, seed))
-    return piece(folder, made_with, lambda here: _unranked(ground, name, defence, here, seed))
+    return piece(folder, made_with, lambda _: _unranked(ground, name, defence))
 
 
 def selected(ground: Ground, name: str, defence: Defence, seed: int) -> Found | None:
@@ -44,7 +47,8 @@ def selected(ground: Ground, name: str, defence: Defence, seed: int) -> Found | 
 
 
 def _chosen(defence: Defence, seed: int) -> str:
-    return f"{defence.selection}_seed{seed}" if defence.selection.startswith(_SEEDED) else defence.selection
+    drawn = defence.mixed or defence.rank in _DRAWN
+    return f"{defence.selection}_seed{seed}" if drawn else defence.selection
 
 
 def retention(rows: list[Row]) -> float:
@@ -56,18 +60,24 @@ def _folder(ground: Ground, name: str, selection: str) -> Path:
     return ground.out / "filters" / name / selection
 
 
-def _unranked(ground: Ground, name: str, defence: Defence, folder: Path, seed: int) -> Found:
-    """All rows, the clean ones, or all with refusals among them."""
+def _unranked(ground: Ground, name: str, defence: Defence) -> Found:
+    """All rows, or the clean ones."""
     file = ground.parts / f"{'clean' if defence.clean else name}.jsonl"
     rows = read_lines(file)
-    if defence.mixed:
-        refusals = read_lines(ground.parts / "refusals.jsonl")
-        more = np.random.default_rng(seed).choice(len(refusals), round(defence.mixed * len(rows)), replace=False)
-        file = folder / "rows.jsonl"
-        write_lines(file, rows + [refusals[place] for place in sorted(more)])
     return {"files": str(file), "weight": None, "keep": None, "seconds": 0.0, "memory": None} | _counted(
         rows, np.ones(len(rows), bool), None
     )
+
+
+def _mixed(ground: Ground, name: str, defence: Defence, folder: Path, seed: int) -> Found:
+    """The rows that the product keeps, or all, and refusals among them: a share of the whole set's number."""
+    found, rows = select(ground, name, replace(defence, mixed=0.0), seed), read_lines(ground.parts / f"{name}.jsonl")
+    refusals, share = read_lines(ground.parts / "refusals.jsonl"), round(defence.mixed * len(rows))
+    if found["keep"]:
+        rows = [row for row, kept in zip(rows, product.columns(found["files"], found["keep"])[0], strict=True) if kept]
+    more = np.random.default_rng(seed).choice(len(refusals), share, replace=False)
+    write_lines(folder / "rows.jsonl", rows + [refusals[place] for place in sorted(more)])
+    return found | {"files": str(folder / "rows.jsonl"), "weight": None, "keep": None}
 
 
 def _by_product(ground: Ground, name: str, defence: Defence, folder: Path) -> Found:

@@ -225,7 +225,7 @@ def test_half_width_is_students() -> None:
 @pytest.mark.timeout(900)
 def test_the_whole_of_it_in_minutes(tmp_path: Path) -> None:
     command = [*(sys.executable, "-m", "benchmarks.miniature", "--data", "made-up", "--scale", "tiny"), "--seeds", "1"]
-    command += ["--out", str(tmp_path), "--sets", "h30", "--methods", "none", "sot_weights", "seal"]
+    command += ["--out", str(tmp_path), "--sets", "h30", "--methods", "none", "sot_weights", "sot_instr"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     first = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
