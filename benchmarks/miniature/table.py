@@ -44,23 +44,26 @@ def report(ground: Ground, lines: Sequence[Line], sets: Sequence[str]) -> None:
     (ground.out / "table.md").write_text(_markdown(ground, lines, sets), encoding="utf-8")
     (ground.out / "table.csv").write_text(_csv(lines), encoding="utf-8")
     for name in sets:
-        points = [_point(line) for line in lines if line.name == name and line.group != "ablations"]
-        points = [point for point in points if point.name != "base model"]
-        if points:
+        here = {line.defence: line for line in lines if line.name == name and line.group != "ablations"}
+        here.pop("base", None)
+        before = here.get("aligned")
+        if before is not None and len(here) > 1:
+            points = [_point(line, before.mean("utility_loss")) for line in here.values()]
             drawn = safety_utility(
                 points,
                 title=f"Safety and utility after fine-tuning on {name}",
                 safety="held-out harmful prompts refused, %",
-                utility="utility: minus the loss on held-out benign answers",
+                utility="utility: nats a token gained on held-out benign answers",
                 note=_NOTE,
+                joined=False,
             )
             for ending, data in (("png", drawn.png), ("svg", drawn.svg), ("csv", drawn.csv)):
                 path = ground.out / f"safety_utility_{name}.{ending}"
                 path.write_bytes(data if isinstance(data, bytes) else data.encode())
 
 
-def _point(line: Line) -> Point:
-    safety, utility = 100 * line.mean("refused"), -line.mean("utility_loss")
+def _point(line: Line, before: float) -> Point:
+    safety, utility = 100 * line.mean("refused"), before - line.mean("utility_loss")
     halves = 100 * line.half("refused"), line.half("utility_loss")
     return Point(
         line.title,
@@ -68,6 +71,7 @@ def _point(line: Line) -> Point:
         utility,
         None if isnan(halves[0]) else (max(safety - halves[0], 0), min(safety + halves[0], 100)),
         None if isnan(halves[1]) else (utility - halves[1], utility + halves[1]),
+        line.group,
     )
 
 

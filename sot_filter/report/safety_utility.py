@@ -50,7 +50,7 @@ class Point(NamedTuple):
         utility: how useful, in any unit.
         safety_interval: both ends of the interval of ``safety``, if there is one.
         utility_interval: the same of ``utility``.
-        group: what it has a colour with and is joined to by a line, in the given order; by default none.
+        group: what it has a colour with and may be joined to by a line, in the given order; by default none.
     """
 
     name: str
@@ -62,7 +62,13 @@ class Point(NamedTuple):
 
 
 def safety_utility(
-    points: Sequence[Point], *, title: str, safety: str = "safety", utility: str = "utility", note: str = ""
+    points: Sequence[Point],
+    *,
+    title: str,
+    safety: str = "safety",
+    utility: str = "utility",
+    note: str = "",
+    joined: bool = True,
 ) -> Picture:
     """The picture; its data are the points.
 
@@ -72,6 +78,7 @@ def safety_utility(
         safety: label of the upward axis, with the unit.
         utility: label of the other axis, with the unit.
         note: a sentence to set below.
+        joined: whether a line joins the points of a group, as the settings of one method.
 
     Raises:
         ConfigError: no point, or too many groups; matplotlib is not installed.
@@ -83,7 +90,9 @@ def safety_utility(
         figure = single(title, note)
         axes = figure.add_axes((0.115, 0.17, 0.85, 0.65))
         for (colour, line, marker), group in zip(_LOOKS, groups, strict=False):
-            _draw(axes, [point for point in points if point.group == group], colour, line, marker, bool(group))
+            _draw(
+                axes, [point for point in points if point.group == group], colour, line, marker, joined and bool(group)
+            )
         axes.set_xlabel(fitted(utility, 90))
         axes.set_ylabel(fitted(safety, 60))
         axes.margins(0.12)
@@ -91,7 +100,7 @@ def safety_utility(
         axes.set_axisbelow(True)
         axes.locator_params(nbins=6)
         if groups != [""]:
-            _legend(figure, groups)
+            _legend(figure, groups, joined)
         colours = {group: look[0] for look, group in zip(_LOOKS, groups, strict=False)}
         place_names(figure, axes, points, colours)
         return saved(figure, spreadsheet(COLUMNS, _lines(points)))
@@ -109,7 +118,7 @@ def _draw(axes: "Axes", points: Sequence[Point], colour: str, line: Any, marker:
     axes.scatter(x, y, s=26, color=colour, marker=marker, edgecolors="white", linewidths=0.5, zorder=3)
 
 
-def _legend(figure: "Figure", groups: list[str]) -> None:
+def _legend(figure: "Figure", groups: list[str], joined: bool) -> None:
     from matplotlib.lines import Line2D
 
     names = [group or "others" for group in groups]
@@ -118,7 +127,7 @@ def _legend(figure: "Figure", groups: list[str]) -> None:
         Line2D(
             *([], []),
             color=colour,
-            linestyle=line if group else "",
+            linestyle=line if group and joined else "",
             marker=marker,
             markersize=4,
             label=fitted(name, longest),
@@ -133,6 +142,8 @@ def place_names(figure: "Figure", axes: "Axes", points: Sequence[Point], colours
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
 
+    # Where points lie must be settled first, and lines from them to their names must not change it.
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
     renderer = cast(Any, FigureCanvasAgg(figure)).get_renderer()
     at = axes.transData.transform([(point.utility, point.safety) for point in points])
     taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in at]

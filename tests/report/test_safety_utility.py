@@ -34,7 +34,7 @@ def test_intervals_and_lines_are_seen() -> None:
     barred = [bare[0]._replace(safety_interval=(0.5, 1.5)), bare[1]._replace(utility_interval=(2.5, 3.5))]
     apart = [bare[0], bare[1]._replace(group="h")]
     images = [safety_utility(points, title="run").png for points in (bare, barred, apart)]
-    assert len(set(images)) == 3
+    assert len({*images, safety_utility(bare, title="run", joined=False).png}) == 4
 
 
 @pytest.mark.parametrize("step", [0.0, 0.1, 1.0])
@@ -50,3 +50,16 @@ def test_names_hide_neither_each_other_nor_a_point(step: float) -> None:
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     assert not any(box.contains(*point) for box in boxes for point in at)
     assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
+
+
+def test_names_far_from_their_points_do_not_widen_the_axes() -> None:
+    crowd = [Point(f"model {i} of a crowd", 80 + i / 4, -4.66 - 1e-4 * i) for i in range(24)]
+    points = [*crowd, Point("one alone", 40, -4.75)]
+    with our_style():
+        figure = single("run", "")
+        axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+        axes.scatter([point.utility for point in points], [point.safety for point in points])
+        place_names(figure, axes, points, {"": "black"})
+    assert axes.get_lines(), "some names stand so far off that a line leads to them"
+    assert -4.77 < axes.get_xlim()[0] < axes.get_xlim()[1] < -4.64
+    assert 30 < axes.get_ylim()[0] < axes.get_ylim()[1] < 95
