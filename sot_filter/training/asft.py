@@ -11,9 +11,10 @@ which is exact and never forms dW [m, n]. With H = I - C symmetric its gradients
 
     dB = 2 strength scaling^2  H X (A A^T)            dA = 2 strength scaling^2  (X^T X) A
 
-The published code takes B A without LoRA's scaling (so its lambda is strength * scaling^2), adds the penalty to every
-micro-batch, and pairs projectors with modules by their order. Here it is added once for a step, and modules are paired
-by name; one that has no partner is an error.
+The published code takes B A without LoRA's scaling, so that its lambda is strength * scaling^2: with the default
+scaling of 2, strength 0.25 is its lambda of 1. It adds the penalty to every micro-batch, and pairs projectors with
+modules by their order. Here it is added once for a step, and modules are paired by name; one that has no partner is an
+error.
 """
 
 import time
@@ -55,7 +56,7 @@ class Asft:
         strength: lambda, the weight of the penalty; 0 is plain fine-tuning, to the bit.
     """
 
-    def __init__(self, find: Find, strength: float = 1.0) -> None:
+    def __init__(self, find: Find, strength: float = 0.25) -> None:
         if not strength >= 0 or strength == float("inf"):
             raise ConfigError("a strength of 0 or more", str(strength), "Correct `method`.")
         self.find, self.strength = find, strength

@@ -106,8 +106,8 @@ class Asft(Model):
     """`asft`: penalty on updates that leave the direction from the base to the aligned model."""
     base: Pretrained
     """The model before it was aligned; `model` is the aligned one."""
-    strength: NotNegative = 1.0
-    """Weight of the penalty (λ); 0 is `plain`."""
+    strength: NotNegative = 0.25
+    """Weight of the penalty; 0 is `plain`. With LoRA's default scaling, 2, the authors' λ = 1 is 0.25."""
     projector: Literal["published", "idempotent"] = "published"
     """`published`: VVᵀ/‖V‖ as in the authors' code; `idempotent`: V(VᵀV)⁺Vᵀ, a projector."""
     rank: Count = 32
