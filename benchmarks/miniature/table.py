@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any, Final
 
+from scipy.stats import spearmanr
+
 from benchmarks.miniature.claims import tell
 from benchmarks.miniature.gathered import Line
 from benchmarks.miniature.ground import Ground
@@ -92,6 +94,7 @@ def _markdown(ground: Ground, lines: Sequence[Line], sets: Sequence[str]) -> str
     for name in sets:
         here = [line for line in lines if line.name == name]
         told += [f"\n## {name}\n", _rows(["", "seeds", *_TITLES.values()], [_judged(line) for line in here])]
+        told += [_alike(here)]
         told += [f"\n### What the filters did, {name}\n"]
         told += [_rows(["", *_FILTERED.values()], [_filtered(line) for line in here if line.filtered])]
         told += [f"\n### Claims, {name}\n"]
@@ -99,6 +102,18 @@ def _markdown(ground: Ground, lines: Sequence[Line], sets: Sequence[str]) -> str
         told += [f"\n### Cost, {name}\n"]
         told += [_rows(["", *_COSTS, "memory of the method"], [_cost(line) for line in here if line.cost])]
     return "\n".join(told)
+
+
+def _alike(lines: Sequence[Line]) -> str:
+    """Whether the lines differ in what is refused, or in how much."""
+    runs = [line for line in lines if line.defence not in ("base", "aligned")]
+    refused, over = ([x for line in runs for x in line.measures[name]] for name in ("refused", "over_refused"))
+    if len(refused) < 3:
+        return ""
+    return (
+        f"Over these {len(refused)} runs, refusals of harmful prompts and of those that only sound dangerous have a "
+        f"rank correlation of {spearmanr(refused, over).statistic:.3f}.\n"
+    )
 
 
 def _judged(line: Line) -> list[str]:
