@@ -85,6 +85,8 @@ def tell(lines: Sequence[Line], name: str) -> list[tuple[str, str, str, str]]:
             continue
         for measure in claim.measures:
             differences = _differences(by_name[claim.better], by_name[claim.worse], measure)
+            if not differences:
+                continue
             half, sign = half_width(differences), 1 if MEASURES[measure] else -1
             mean = float(np.mean(differences))
             verdict = "one seed" if len(differences) < 2 else _verdict(sign * mean, half)

@@ -62,7 +62,7 @@ def gather(ground: Ground, defences: Mapping[str, Defence], sets: Sequence[str],
         for before in ("base", "aligned"):
             found = finished(ground.out / "judged" / before)
             if found is not None:
-                lines.append(Line(name, before, f"{before} model", "bounds", (0,), _measures([found])))
+                lines.append(Line(name, before, f"{before} model", "for comparison", (0,), _measures([found])))
         for defence, how in defences.items():
             judged = {seed: finished(judged_folder(ground, (name, defence, seed))) for seed in range(seeds)}
             there = {seed: found for seed, found in judged.items() if found is not None}

@@ -96,9 +96,9 @@ def _sot(title: str, embedding: str = MINILM, **rest: Any) -> Defence:
 
 
 DEFENCES: Final[dict[str, Defence]] = {
-    "none": Defence("no defence", "bounds"),
-    "clean": Defence("clean rows", "bounds", clean=True),
-    "oracle": Defence("oracle", "bounds", "labels"),
+    "none": Defence("no defence", "for comparison"),
+    "clean": Defence("clean rows", "for comparison", clean=True),
+    "oracle": Defence("oracle", "for comparison", "labels"),
     "sot_weights": _sot("SOT", weights=True),
     "sot_top_k": _sot("SOT, Top-K alone"),
     "spf": Defence("SPF", "training", method="spf"),

@@ -46,11 +46,12 @@ def report(ground: Ground, lines: Sequence[Line], sets: Sequence[str]) -> None:
     (ground.out / "table.md").write_text(_markdown(ground, lines, sets), encoding="utf-8")
     (ground.out / "table.csv").write_text(_csv(lines), encoding="utf-8")
     for name in sets:
-        here = {line.defence: line for line in lines if line.name == name and line.group != "ablations"}
-        here.pop("base", None)
-        before = here.get("aligned")
-        if before is not None and len(here) > 1:
-            points = [_point(line, before.mean("utility_loss")) for line in here.values()]
+        here = [line for line in lines if line.name == name and line.group != "ablations" and line.defence != "base"]
+        before, most = [line for line in here if line.defence == "aligned"], max(len(line.seeds) for line in here)
+        # Lines of fewer seeds than others have are in the table only.
+        shown = [*before, *(line for line in here if line not in before and len(line.seeds) == most)]
+        if before and len(shown) > 1:
+            points = [_point(line, before[0].mean("utility_loss")) for line in shown]
             drawn = safety_utility(
                 points,
                 title=f"Safety and utility after fine-tuning on {name}",

@@ -35,7 +35,7 @@ NOT_RUN: Final = {
     r"hf ": "needs the Hub",
     r"pip install ": "needs an index; that the extras are ours is looked at",
     r"make ": "sets up and tests all of this; that the Makefile has the target is looked at",
-    r"python benchmarks/": "takes minutes, or data that is not here; that the script has the options is looked at",
+    r"python (-m )?benchmarks": "takes minutes, or data that is not here; that it has the options is looked at",
 }
 #: Python blocks that are only compiled: a piece of them, and why.
 NOT_EXECUTED: Final = {'load_weights("org/name-sot"': "needs the Hub; tests/hub and tests/weights do this"}
@@ -207,6 +207,8 @@ def _check_install(words: list[str]) -> None:
 
 def _check_script(words: list[str]) -> None:
     """A script of ours, and every option that is given to it, by what it or a module beside it adds to its parser."""
+    if words[0] == "-m":
+        words = [f"{words[1].replace('.', '/')}/__main__.py", *words[2:]]
     script = ROOT / words[0]
     assert script.is_file(), f"no such file: {words[0]}"
     tree = ast.parse(script.read_text(encoding="utf-8"))
@@ -240,6 +242,8 @@ def _options(tree: ast.Module) -> Iterator[str]:
         "hf download --nothing",
         "python benchmarks/nothing.py",
         "python benchmarks/stress.py --nothing",
+        "python -m benchmarks.nothing",
+        "python -m benchmarks.miniature --nothing",
     ],
 )
 def test_a_command_that_is_wrong_fails(line: str) -> None:
