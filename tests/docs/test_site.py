@@ -185,8 +185,9 @@ def test_every_command_and_setting_has_its_place(site: Path) -> None:
             assert f"<code>{name}.{inner}</code>" in settings, inner
 
 
-def test_a_reader_of_the_site_finds_every_picture_of_the_demo(site: Path) -> None:
+def test_a_reader_of_the_site_finds_every_picture(site: Path) -> None:
     drawn = {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
-    assert drawn == {"push-pull.svg", "retention-curve.svg", "score-histogram.svg", "stages.svg"}
+    names = ("miniature-h30", "push-pull", "retention-curve", "score-histogram", "stages")
+    assert drawn == {f"{name}.svg" for name in names}
     assert drawn == {path.name for path in (site / "pictures").iterdir()}
     assert all((ROOT / "docs" / "pictures" / name).stat().st_size < 100_000 for name in drawn)
